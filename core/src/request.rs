@@ -1,0 +1,29 @@
+//! HTTP requests as plain data.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::Serialize;
+
+/// One HTTP request, for the host to send exactly once, redirects off.
+#[derive(Clone, Serialize)]
+#[non_exhaustive]
+pub struct HttpRequest {
+    /// `GET` or `POST`.
+    pub method: String,
+    /// The absolute URL.
+    pub url: String,
+    /// Header names in lower case, and values.
+    pub headers: Vec<(String, String)>,
+    /// The body, which is ASCII; none for a GET.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+}
+
+impl fmt::Debug for HttpRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.url.split(['?', '#']).next().unwrap_or_default();
+        write!(f, "HttpRequest {{ {} {url}, <redacted> }}", self.method)
+    }
+}

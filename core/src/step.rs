@@ -1,0 +1,350 @@
+//! What the core tells a host: one answer, operations to start, and what everybody should know.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::cache::Key;
+use crate::error::Error;
+use crate::notice::Notice;
+use crate::request::HttpRequest;
+use crate::token::Lease;
+
+/// All that follows from one event.
+///
+/// A host first starts the operations, then tells the waiters of every settled flight to ask again,
+/// drops the leases that are withdrawn, and shows the notices. `to_json` gives the same to hosts in other languages.
+#[derive(Clone, Debug, Default, Serialize)]
+#[must_use = "a step that is not carried out leaves callers waiting"]
+pub struct Step {
+    /// For the asker, if the event was a question.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
+    /// What to start. Each is answered by one event, or times out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<Operation>,
+    /// Flights that are over: their waiters ask again with `after`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub settled: Vec<FlightId>,
+    /// Leases that must not be answered from any more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub withdraw: Vec<Withdraw>,
+    /// What happened.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<Notice>,
+}
+
+/// The answer to the asker. In JSON: an object whose first member is the kind, as in `{"wait": "f1", "until": 30000}`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum Answer {
+    /// Here is a token.
+    Use(Lease),
+    /// Wait until the flight settles or `until` (boot clock, milliseconds) is reached, then ask again with `after`.
+    Wait {
+        /// The flight.
+        #[serde(rename = "wait")]
+        flight: FlightId,
+        /// The latest moment to ask again.
+        until: i64,
+    },
+    /// Put these on the request.
+    Headers {
+        /// Names and values.
+        headers: Vec<(String, String)>,
+    },
+    /// A word to an API call: see [`Verdict`].
+    Verdict(Verdict),
+    /// A flow's value.
+    Done {
+        /// The value.
+        done: Done,
+    },
+    /// It cannot be had.
+    Fail(Error),
+}
+
+/// What to do about an API's answer. In JSON a bare string.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It is not about the token.
+    Pass,
+    /// Ask again with this `call`, and send the request once more.
+    Retry,
+    /// It is about the token, and another would not help: the answer is the caller's.
+    GiveUp,
+}
+
+/// What a flow ends with.
+#[derive(Clone, Serialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum Done {
+    /// Where to send the browser, and what the web session keeps until it is back.
+    Authorization {
+        /// The URL.
+        url: String,
+        /// The session: opaque, serializable and secret.
+        session: String,
+    },
+    /// A URL with the token in its query, and headers that keep it out of caches.
+    InsecureUrl {
+        /// The URL.
+        url: String,
+        /// Headers for the answer that carries it.
+        headers: Vec<(String, String)>,
+    },
+    /// Nothing more to say.
+    Nothing {},
+}
+
+/// Something the host has to do. `until` is on the boot clock, in milliseconds.
+#[derive(Clone, Serialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum Operation {
+    /// Send one HTTP request, exactly once: no retries, no redirects. Answer with `received` or `failed`.
+    Send {
+        /// Answer with this.
+        #[serde(rename = "send")]
+        op: OpId,
+        /// Whose it is.
+        flight: FlightId,
+        /// The request.
+        request: HttpRequest,
+        /// Which client certificate the connection needs; connections are not shared between two of them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tls_id: Option<String>,
+        /// When it has timed out.
+        until: i64,
+        /// The longest body to read, in bytes, content codings undone.
+        cap: usize,
+    },
+    /// Sign with a key that the host holds. Answer with `signed` or `failed`.
+    Sign {
+        /// Answer with this.
+        #[serde(rename = "sign")]
+        op: OpId,
+        /// Whose it is.
+        flight: FlightId,
+        /// The host's name for the key.
+        key: String,
+        /// The JOSE algorithm (RFC 7518 section 3.1).
+        alg: String,
+        /// The bytes to sign, which are ASCII.
+        input: String,
+        /// When it has timed out.
+        until: i64,
+    },
+    /// Call a function of the host's, or read a file. Answer with `provided` or `failed`.
+    Provide {
+        /// Answer with this.
+        #[serde(rename = "provide")]
+        op: OpId,
+        /// Whose it is.
+        flight: FlightId,
+        /// What is wanted.
+        #[serde(flatten)]
+        what: Provision,
+        /// When it has timed out.
+        until: i64,
+    },
+    /// Send `tick` at `until`. It has no other end.
+    Sleep {
+        /// Whose it is.
+        #[serde(rename = "sleep")]
+        flight: FlightId,
+        /// When.
+        until: i64,
+    },
+    /// Ask the shared store. Answer with `stored` or `failed`.
+    Store {
+        /// Answer with this.
+        #[serde(rename = "store")]
+        op: OpId,
+        /// Whose it is.
+        flight: FlightId,
+        /// The record's name.
+        key: Key,
+        /// When it has timed out.
+        until: i64,
+        /// What to do.
+        #[serde(flatten)]
+        command: StoreCommand,
+    },
+}
+
+/// What a host's function is to provide.
+#[derive(Clone, Serialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Provision {
+    /// The client secret, as it is now.
+    ClientSecret,
+    /// Save this refresh token before the access token is handed out; the result is ignored.
+    Rotated {
+        /// The user.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subject: Option<String>,
+        /// The new refresh token.
+        refresh_token: String,
+    },
+}
+
+/// What a shared store is to do with a record.
+#[derive(Clone, Serialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StoreCommand {
+    /// Read it.
+    Load,
+    /// Take the lock for `ttl` milliseconds, and read it. Repeated by its owner, it extends; with 0, it releases.
+    Lock {
+        /// Who we are.
+        owner: String,
+        /// For how long, in milliseconds.
+        ttl: i64,
+    },
+    /// Write `record` if what is there still is `expect`.
+    Save {
+        /// The version that must be there; none if nothing may be.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expect: Option<String>,
+        /// What to write.
+        record: String,
+        /// For how long the store should keep it, in milliseconds.
+        ttl: i64,
+        /// Whether the lock ends with it.
+        unlock: bool,
+    },
+    /// Remove it.
+    Delete,
+}
+
+/// Leases that must not be answered from any more.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Withdraw {
+    /// Whose; everybody's if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Key>,
+    /// Up to this generation; all if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+}
+
+impl Step {
+    /// The step as JSON, the same bytes in every host.
+    ///
+    /// It holds tokens, requests with credentials and refresh tokens in the clear: for the host that
+    /// carries it out, and for nothing else.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Serializing plain structs into a string has no way to fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Authorization { .. } => "Authorization(<redacted>)",
+            Self::InsecureUrl { .. } => "InsecureUrl(<redacted>)",
+            Self::Nothing {} => "Nothing",
+        })
+    }
+}
+
+impl fmt::Debug for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Send { op, flight, request, until, .. } => {
+                write!(f, "Send {{ op: {op}, flight: {flight}, request: {request:?}, until: {until} }}")
+            }
+            Self::Sign { op, flight, alg, until, .. } => {
+                write!(f, "Sign {{ op: {op}, flight: {flight}, alg: {alg}, until: {until} }}")
+            }
+            Self::Provide { op, flight, until, .. } => {
+                write!(f, "Provide {{ op: {op}, flight: {flight}, until: {until} }}")
+            }
+            Self::Sleep { flight, until } => write!(f, "Sleep {{ flight: {flight}, until: {until} }}"),
+            Self::Store { op, flight, until, .. } => {
+                write!(f, "Store {{ op: {op}, flight: {flight}, until: {until} }}")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Provision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ClientSecret => "ClientSecret",
+            Self::Rotated { .. } => "Rotated(<redacted>)",
+        })
+    }
+}
+
+impl fmt::Debug for StoreCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Load => "Load",
+            Self::Lock { .. } => "Lock",
+            Self::Save { .. } => "Save(<redacted>)",
+            Self::Delete => "Delete",
+        })
+    }
+}
+
+macro_rules! id {
+    ($(#[doc = $doc:literal])+ $name:ident, $prefix:literal) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub struct $name(pub(crate) u64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0)
+            }
+        }
+
+        impl core::str::FromStr for $name {
+            type Err = ();
+
+            fn from_str(text: &str) -> Result<Self, ()> {
+                text.strip_prefix($prefix).and_then(|digits| digits.parse().ok()).map(Self).ok_or(())
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(|()| de::Error::custom(format!(concat!("an id such as `", $prefix, "1` is expected"))))
+            }
+        }
+    };
+}
+
+id! {
+    /// The name of a flight: one attempt to get a token, shared by all who wait for it. In JSON: `"f1"`.
+    FlightId, "f"
+}
+id! {
+    /// The name of an operation. In JSON: `"o1"`.
+    OpId, "o"
+}
+id! {
+    /// One caller's API request: the token generation it used, whether that was minted in this very call,
+    /// and whether the request was already repeated. Opaque to hosts. In JSON: `"c4"`.
+    Call, "c"
+}
