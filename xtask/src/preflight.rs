@@ -1,0 +1,190 @@
+//! What a command needs from the machine: everything missing is listed at once, then installed if that is wanted.
+
+use std::{
+    io::{IsTerminal, Write, stdin, stdout},
+    path::Path,
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{cli::Options, hosts::Host, process::output, tree::Tree, wasm};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    CCompiler,
+    /// Gigabytes below the checkout.
+    Disk(u64),
+    Node,
+    Python,
+    WasmTarget(wasm::Toolchain),
+}
+
+impl Need {
+    /// What it takes to build and run one language's package.
+    pub fn of(host: Host, options: &Options) -> Vec<Self> {
+        match host {
+            Host::Rust => vec![Self::CCompiler],
+            Host::Node => vec![Self::CCompiler, Self::Node, Self::WasmTarget(wasm::Toolchain::choose(options))],
+            Host::Python => vec![Self::CCompiler, Self::Python],
+        }
+    }
+
+    fn missing(self, tree: &Tree) -> Option<Missing> {
+        let (what, remedy) = match self {
+            Self::CCompiler => output(Command::new("cc").arg("--version"))
+                .is_none()
+                .then(|| ("a C compiler (`cc`)".to_owned(), apt_or("gcc libc6-dev", "install a C compiler")))?,
+            Self::Disk(gigabytes) => {
+                let free = free_gigabytes(&tree.root)?;
+                (free < gigabytes).then(|| {
+                    let what = format!("disk: {free} GB free below {}, {gigabytes} GB needed", tree.root.display());
+                    (what, Remedy::Person("free some space".to_owned()))
+                })?
+            }
+            Self::Node => {
+                let found = output(Command::new("node").arg("--version"));
+                let major = found
+                    .as_deref()
+                    .and_then(|version| version.trim_start_matches('v').split('.').next()?.parse::<u32>().ok());
+                let npm = output(Command::new("npm").arg("--version")).is_some();
+                (!npm || major.is_none_or(|major| major < 20)).then(|| {
+                    let found = found.map_or_else(|| "none found".to_owned(), |version| format!("found {version}"));
+                    // Debian 12 has Node 18, so apt-get is no help there.
+                    let how = "install Node 20 or later with npm, from nodejs.org or with a version manager";
+                    (
+                        format!("Node 20 or later with npm ({found}{})", if npm { "" } else { ", no npm" }),
+                        Remedy::Person(how.to_owned()),
+                    )
+                })?
+            }
+            Self::Python => {
+                let complete = "import sys, venv, ensurepip; assert sys.version_info >= (3, 9)";
+                output(Command::new("python3").args(["-c", complete])).is_none().then(|| {
+                    (
+                        "Python 3.9 or later with venv and pip".to_owned(),
+                        apt_or("python3 python3-venv", "install Python 3.9 or later with venv"),
+                    )
+                })?
+            }
+            Self::WasmTarget(toolchain) => {
+                (!toolchain.is_installed()).then(|| (toolchain.to_string(), toolchain.remedy()))?
+            }
+        };
+        Some(Missing { what, remedy })
+    }
+}
+
+/// How something gets onto the machine.
+#[derive(Clone, Debug)]
+pub enum Remedy {
+    /// Debian packages, separated by spaces.
+    Apt(&'static str),
+    Command(&'static [&'static str]),
+    /// Only a person can: a sentence that says what to do.
+    Person(String),
+}
+
+#[derive(Debug)]
+struct Missing {
+    what: String,
+    remedy: Remedy,
+}
+
+/// Makes sure of `needs`, or says everything that is missing.
+pub fn run(tree: &Tree, options: &Options, needs: &[Need]) -> Result<()> {
+    let mut unique: Vec<Need> = Vec::new();
+    for need in needs {
+        if !unique.contains(need) {
+            unique.push(*need);
+        }
+    }
+    let missing: Vec<Missing> = unique.iter().filter_map(|need| need.missing(tree)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+
+    println!("missing on this machine:");
+    let mut apt = Vec::new();
+    let mut commands: Vec<Vec<&str>> = Vec::new();
+    let mut by_hand = false;
+    for Missing { what, remedy } in &missing {
+        match remedy {
+            Remedy::Apt(packages) => {
+                println!("  - {what}: Debian packages {packages}");
+                apt.extend(packages.split(' '));
+            }
+            Remedy::Command(command) => {
+                println!("  - {what}: {}", command.join(" "));
+                commands.push(command.to_vec());
+            }
+            Remedy::Person(how) => {
+                println!("  - {what}: {how}");
+                by_hand = true;
+            }
+        }
+    }
+    ensure!(!by_hand, "install what is listed above, then run this again (`--hosts` leaves a language out)");
+
+    if !apt.is_empty() {
+        let as_root: &[&str] =
+            if output(Command::new("id").arg("-u")).as_deref() == Some("0") { &[] } else { &["sudo"] };
+        let install = ["apt-get", "install", "--yes", "--no-install-recommends"];
+        commands.insert(0, as_root.iter().chain(&["apt-get", "update"]).copied().collect());
+        commands.insert(1, as_root.iter().chain(&install).copied().chain(apt).collect());
+    }
+    println!("to install it:");
+    for command in &commands {
+        println!("  {}", command.join(" "));
+    }
+    ensure!(options.yes || agreed()?, "nothing was installed; run the above, or this again with --yes");
+    for command in &commands {
+        let Some((program, arguments)) = command.split_first() else { continue };
+        // In the foreground, since `sudo` may ask for a password.
+        let status = Command::new(program)
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .status()
+            .with_context(|| format!("can't start `{program}`"))?;
+        // Stale lists may still do; what matters is whether the packages arrive.
+        if !status.success() && !arguments.contains(&"update") {
+            bail!("`{}` failed; see its output above", command.join(" "));
+        }
+    }
+    for need in unique {
+        if let Some(Missing { what, .. }) = need.missing(tree) {
+            bail!("still missing after the installation: {what}");
+        }
+    }
+    Ok(())
+}
+
+pub fn is_debian() -> bool {
+    Path::new("/etc/debian_version").exists() && output(Command::new("apt-get").arg("--version")).is_some()
+}
+
+fn apt_or(packages: &'static str, otherwise: &str) -> Remedy {
+    if is_debian() {
+        Remedy::Apt(packages)
+    } else {
+        Remedy::Person(format!("{otherwise} with your system's package manager"))
+    }
+}
+
+fn agreed() -> Result<bool> {
+    if !stdin().is_terminal() {
+        return Ok(false);
+    }
+    print!("install now? [y/N] ");
+    stdout().flush()?;
+    let mut answer = String::new();
+    stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// `None` where `df` says something unexpected: a guess must not stop anybody.
+fn free_gigabytes(path: &Path) -> Option<u64> {
+    let table = output(Command::new("df").arg("-Pk").arg(path))?;
+    let kilobytes: u64 = table.lines().last()?.split_whitespace().nth(3)?.parse().ok()?;
+    Some(kilobytes / (1024 * 1024))
+}

@@ -1,0 +1,197 @@
+//! `bindings-wasm` compiled and put through wasm-bindgen.
+//!
+//! The wasm target needs a standard library. Where rustup can download one, that is the way. On Debian two packages
+//! have a compiler and its sources, and cargo builds the library once (about a minute).
+
+use std::{
+    env, fmt, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{
+    cache::{Entry, lock},
+    cli::Options,
+    preflight::{Remedy, is_debian},
+    process::output,
+    progress::{Outcome, Step},
+    tree::Tree,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Toolchain {
+    Debian,
+    Rustup,
+}
+
+impl Toolchain {
+    pub fn parse(text: &str) -> Result<Self> {
+        match text {
+            "debian" => Ok(Self::Debian),
+            "rustup" => Ok(Self::Rustup),
+            other => bail!("no wasm toolchain `{other}`; there are debian and rustup"),
+        }
+    }
+
+    /// What was asked for; else a target that is there already; else what this machine can get.
+    pub fn choose(options: &Options) -> Self {
+        match options.wasm_toolchain {
+            Some(toolchain) => toolchain,
+            None if Self::Rustup.is_installed() || !is_debian() => Self::Rustup,
+            None => Self::Debian,
+        }
+    }
+
+    pub fn is_installed(self) -> bool {
+        match self {
+            Self::Debian => Path::new(DEBIAN_RUSTC).exists() && Path::new(DEBIAN_SOURCES).exists(),
+            Self::Rustup => output(Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]))
+                .is_some_and(|dir| Path::new(&dir).exists()),
+        }
+    }
+
+    pub fn remedy(self) -> Remedy {
+        match self {
+            Self::Debian if is_debian() => Remedy::Apt("rustc-web rust-web-src"),
+            Self::Debian => Remedy::Person("this isn't Debian; use --wasm-toolchain rustup".to_owned()),
+            Self::Rustup => Remedy::Command(&["rustup", "target", "add", TARGET]),
+        }
+    }
+
+    fn rustc(self) -> &'static str {
+        match self {
+            Self::Debian => DEBIAN_RUSTC,
+            Self::Rustup => "rustc",
+        }
+    }
+}
+
+impl fmt::Display for Toolchain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Debian => write!(f, "{TARGET}: a compiler and the standard library's sources (137 MB)"),
+            Self::Rustup => write!(f, "{TARGET}: the target's standard library"),
+        }
+    }
+}
+
+/// From nothing to the glue in `out`, as `remint_native.js`, `remint_native.d.ts` and `remint_native_bg.wasm`.
+pub fn steps<'a>(tree: &'a Tree, options: &Options, out: PathBuf) -> Result<Vec<Step<'a>>> {
+    let toolchain = Toolchain::choose(options);
+    let bindgen = bindgen(tree)?;
+    let module = module_cache(toolchain)?;
+    let tool = bindgen.dir.join("xtask-bindgen");
+    let wasm = tree.root.join("target/wasm/remint_wasm.wasm");
+    let input = wasm.clone();
+
+    let expect = |entry: &Entry, time: &str| {
+        let dir = entry.dir.display();
+        if entry.is_ready() { format!("cached in {dir}") } else { format!("about {time}, cached in {dir}") }
+    };
+    Ok(vec![
+        Step::new("wasm-bindgen", expect(&bindgen, "1 min"), move |log| {
+            bindgen.ensure(log, |log, dir| {
+                let target = dir.join("target");
+                // Debug information would double the time, and nobody debugs it.
+                log.run(
+                    tree.cargo()
+                        .args(["build", "--package", "xtask-bindgen", "--config", "profile.dev.debug=false"])
+                        .arg("--target-dir")
+                        .arg(&target),
+                )?;
+                fs::rename(target.join("debug/xtask-bindgen"), dir.join("xtask-bindgen"))?;
+                Ok(fs::remove_dir_all(target)?)
+            })?;
+            Ok(Outcome::Made(format!("wasm-bindgen {BINDGEN} ready")))
+        }),
+        Step::new("wasm std and module", expect(&module, "1 min"), move |log| {
+            let built = module.dir.join(TARGET).join("release/remint_wasm.wasm");
+            // Until it is copied, another checkout must not build its own in the same place.
+            let lock = lock(&module.dir)?;
+            log.run(&mut compile(tree, toolchain, &module.dir)?)?;
+            fs::write(module.dir.join(".ready"), "")?;
+            fs::create_dir_all(tree.root.join("target/wasm"))?;
+            fs::copy(&built, &wasm).with_context(|| format!("there is no {}", built.display()))?;
+            drop(lock);
+            Ok(Outcome::Made(format!("{} KB", kilobytes(&wasm)?)))
+        }),
+        Step::new("wasm glue", "", move |log| {
+            if out.exists() {
+                fs::remove_dir_all(&out)?;
+            }
+            log.run(Command::new(&tool).arg(&input).arg(NAME).arg(&out))?;
+            Ok(Outcome::Made(format!("{} KB in {}", kilobytes(&out.join(format!("{NAME}_bg.wasm")))?, tree.show(&out))))
+        }),
+    ])
+}
+
+fn bindgen(tree: &Tree) -> Result<Entry> {
+    let source = fs::read_to_string(tree.root.join("xtask/bindgen/src/main.rs"))?;
+    let manifest = fs::read_to_string(tree.root.join("xtask/bindgen/Cargo.toml"))?;
+    // Tool and crate speak a private format, so they have to be of one version.
+    ensure!(
+        manifest.contains(&format!("wasm-bindgen-cli-support = \"={BINDGEN}\"")),
+        "xtask/bindgen must depend on wasm-bindgen-cli-support ={BINDGEN}"
+    );
+    Entry::new("wasm-bindgen", BINDGEN, &[&source, &manifest])
+}
+
+/// A target folder of its own: the standard library in it serves every checkout.
+fn module_cache(toolchain: Toolchain) -> Result<Entry> {
+    let version = output(Command::new(toolchain.rustc()).arg("--version"))
+        .with_context(|| format!("can't run `{} --version`", toolchain.rustc()))?;
+    let number = version.split(' ').nth(1).unwrap_or("unknown");
+    Entry::new("wasm-std", number, &[&version, toolchain.rustc()])
+}
+
+fn compile(tree: &Tree, toolchain: Toolchain, target_dir: &Path) -> Result<Command> {
+    fs::create_dir_all(target_dir)?;
+    let mut cargo = tree.cargo();
+    cargo.args(["build", "--release", "--package", "remint-wasm", "--target", TARGET, "--target-dir"]).arg(target_dir);
+    if toolchain == Toolchain::Debian {
+        cargo
+            .arg("-Zbuild-std=std,panic_abort")
+            .env("RUSTC", DEBIAN_RUSTC)
+            .env("RUSTC_BOOTSTRAP", "1")
+            // Debian's compiler must not load the libraries of rustup's.
+            .env_remove("LD_LIBRARY_PATH")
+            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", lld()?);
+    }
+    cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", remap()?);
+    Ok(cargo)
+}
+
+/// Panic messages name source files: without the builder's home folder in them.
+pub fn remap() -> Result<String> {
+    let home = match env::var_os("CARGO_HOME") {
+        Some(home) => PathBuf::from(home),
+        None => PathBuf::from(env::var_os("HOME").context("set HOME or CARGO_HOME")?).join(".cargo"),
+    };
+    Ok(format!("--remap-path-prefix={}=cargo", home.display()))
+}
+
+/// The linker that comes with rustup's compiler; Debian's has none.
+fn lld() -> Result<PathBuf> {
+    let sysroot =
+        output(Command::new("rustc").args(["--print", "sysroot"])).context("can't run `rustc --print sysroot`")?;
+    let verbose = output(Command::new("rustc").arg("-vV")).context("can't run `rustc -vV`")?;
+    let host = verbose.lines().find_map(|line| line.strip_prefix("host: ")).context("`rustc -vV` names no host")?;
+    let lld = Path::new(&sysroot).join("lib/rustlib").join(host).join("bin/rust-lld");
+    ensure!(lld.exists(), "no linker at {}; install Rust with rustup, which brings one", lld.display());
+    Ok(lld)
+}
+
+fn kilobytes(path: &Path) -> Result<u64> {
+    let size = fs::metadata(path).with_context(|| format!("there is no {}", path.display()))?.len();
+    Ok(size.div_ceil(1024))
+}
+
+const TARGET: &str = "wasm32-unknown-unknown";
+/// The version that `bindings-wasm` is pinned to.
+const BINDGEN: &str = "0.2.130";
+/// What the generated files are called.
+const NAME: &str = "remint_native";
+const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+const DEBIAN_SOURCES: &str = "/usr/lib/rustlib/src/rust/library";
