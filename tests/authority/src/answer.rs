@@ -23,12 +23,7 @@ pub struct Answer {
 
 impl Answer {
     pub fn empty(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Content::Bytes(Bytes::new()),
-            date_skew_s: Some(0),
-        }
+        Self { status, headers: Vec::new(), body: Content::Bytes(Bytes::new()), date_skew_s: Some(0) }
     }
 
     pub fn text(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
@@ -67,21 +62,14 @@ impl Answer {
 
     pub fn into_response(self, spoiling: Spoiling) -> Response<Spoilt> {
         let date = self.date();
-        let mut response = Response::new(Spoilt {
-            content: self.body,
-            spoiling,
-            sent: 0,
-            pause: None,
-            paused: false,
-        });
-        *response.status_mut() = hyper::StatusCode::from_u16(self.status)
-            .unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = Response::new(Spoilt { content: self.body, spoiling, sent: 0, pause: None, paused: false });
+        *response.status_mut() =
+            hyper::StatusCode::from_u16(self.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         for (name, value) in self.headers {
-            if let (Ok(name), Ok(value)) = (
-                HeaderName::from_bytes(name.as_bytes()),
-                HeaderValue::from_bytes(value.as_bytes()),
-            ) {
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
+            {
                 headers.append(name, value);
             }
         }
@@ -99,15 +87,11 @@ impl Answer {
 pub fn shifted(skew_s: i64) -> SystemTime {
     let by = Duration::from_secs(skew_s.unsigned_abs());
     let now = SystemTime::now();
-    if skew_s < 0 {
-        now.checked_sub(by)
-    } else {
-        now.checked_add(by)
-    }
-    // `fmt_http_date` panics after the year 9999.
-    .filter(|time| *time < SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799))
-    .filter(|time| *time > SystemTime::UNIX_EPOCH)
-    .unwrap_or(now)
+    if skew_s < 0 { now.checked_sub(by) } else { now.checked_add(by) }
+        // `fmt_http_date` panics after the year 9999.
+        .filter(|time| *time < SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799))
+        .filter(|time| *time > SystemTime::UNIX_EPOCH)
+        .unwrap_or(now)
 }
 
 /// The bytes of a body.
@@ -129,7 +113,7 @@ impl Content {
         let to = self.size().min(from.saturating_add(limit));
         match self {
             Self::Bytes(bytes) => bytes.slice(position(from)..position(to)),
-            Self::Filler(size) => (from..to).map(|at| filler(at, *size)).collect(),
+            Self::Filler(size) => filler(from, to, *size),
         }
     }
 }
@@ -219,17 +203,21 @@ impl Body for Spoilt {
     }
 }
 
-fn filler(at: u64, size: u64) -> u8 {
-    let head = usize::try_from(at).ok().and_then(|at| FILLER_HEAD.get(at));
-    let tail = usize::try_from(size - 1 - at)
-        .ok()
-        .and_then(|at| FILLER_TAIL.get(at));
-    match (head, tail) {
-        // Too small for an object: a number.
-        _ if size <= (FILLER_HEAD.len() + FILLER_TAIL.len()) as u64 => b'1',
-        (Some(byte), _) | (None, Some(byte)) => *byte,
-        (None, None) => b'x',
+/// A part of `{"filler":"xxx…"}`, or of a number where there is no room for that.
+fn filler(from: u64, to: u64, size: u64) -> Bytes {
+    let frame = FILLER_HEAD.len() + FILLER_TAIL.len();
+    let inside = if size < frame as u64 { b'1' } else { b'x' };
+    let mut chunk = vec![inside; position(to - from)];
+    if size >= frame as u64 {
+        let head = (0..).zip(FILLER_HEAD);
+        let tail = (size - FILLER_TAIL.len() as u64..).zip(FILLER_TAIL);
+        for (at, byte) in head.chain(tail).filter(|(at, _)| (from..to).contains(at)) {
+            if let Some(place) = chunk.get_mut(position(at - from)) {
+                *place = *byte;
+            }
+        }
     }
+    chunk.into()
 }
 
 fn position(at: u64) -> usize {
@@ -248,5 +236,19 @@ fn whole(bytes: f64) -> u64 {
 const CHUNK: u64 = 64 * 1024;
 const FLUSH: Duration = Duration::from_millis(5);
 const FILLER_HEAD: &[u8] = b"{\"filler\":\"";
-/// Backwards.
-const FILLER_TAIL: &[u8] = b"}\"";
+const FILLER_TAIL: &[u8] = b"\"}";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filler_is_json_however_it_is_cut_into_chunks() {
+        for size in [1, 12, 13, 14, 100] {
+            let content = Content::Filler(size);
+            let bytes: Vec<u8> = (0..size).step_by(7).flat_map(|from| content.chunk(from, 7)).collect();
+            assert_eq!(bytes.len() as u64, size);
+            assert!(serde_json::from_slice::<serde_json::Value>(&bytes).is_ok(), "{bytes:?}");
+        }
+    }
+}

@@ -21,7 +21,7 @@ pub fn answer(lanes: &Lanes, name: &str, lane: &Arc<SharedLane>, received: &Rece
     let outcome = match (received.method.as_str(), what) {
         ("POST", "clients") => register(lane, received),
         ("POST", "faults") => add_faults(lane, received),
-        ("GET", "faults") => Ok(Answer::json(200, &lane.lock().rules)),
+        ("GET", "faults") => Ok(Answer::json(200, &lane.lock().rules.describe())),
         ("DELETE", "faults") => {
             lane.lock().rules.clear();
             Ok(done())
@@ -65,7 +65,7 @@ fn add_faults(lane: &SharedLane, received: &Received) -> Result<Answer, Answer> 
     refuse_if(faults.iter().find_map(Fault::problem))?;
     let mut lane = lane.lock();
     lane.rules.add(faults);
-    Ok(Answer::json(200, &lane.rules))
+    Ok(Answer::json(200, &lane.rules.describe()))
 }
 
 fn change_settings(lane: &SharedLane, received: &Received) -> Result<Answer, Answer> {

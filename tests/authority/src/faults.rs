@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::answer::{Answer, Content, Spoiling};
 use crate::record::Kind;
@@ -73,10 +74,8 @@ pub struct Subject<'a> {
 
 impl Fault {
     pub fn problem(&self) -> Option<String> {
-        if let Some(wrong) = [self.status, self.redirect_status]
-            .into_iter()
-            .flatten()
-            .find(|status| !(200..=599).contains(status))
+        if let Some(wrong) =
+            [self.status, self.redirect_status].into_iter().flatten().find(|status| !(200..=599).contains(status))
         {
             return Some(format!("`{wrong}` is not a status between 200 and 599"));
         }
@@ -101,7 +100,7 @@ impl Fault {
             return Some(Answer::text(status, content_type, Bytes::from_static(GARBAGE)));
         }
         if let Some(error) = &self.error {
-            let body = serde_json::json!({"error": error});
+            let body = json!({"error": error});
             let answer = Answer::json(self.status.unwrap_or(400), &body);
             return Some(answer.with("cache-control", "no-store"));
         }
@@ -156,6 +155,16 @@ impl Fault {
         }
     }
 
+    /// The rule as it was posted, without what it leaves open.
+    pub fn describe(&self) -> Value {
+        let mut rule = serde_json::to_value(self).unwrap_or_default();
+        if let Some(fields) = rule.as_object_mut() {
+            let idle = |value: &Value| matches!(value, Value::Null | Value::Bool(false)) || *value == json!({});
+            fields.retain(|name, value| name == "count" || !idle(value));
+        }
+        rule
+    }
+
     fn concerns(&self, subject: &Subject<'_>) -> bool {
         let is = |wanted: &Option<String>, found: Option<&str>| wanted.is_none() || wanted.as_deref() == found;
         self.endpoint == subject.kind
@@ -166,12 +175,16 @@ impl Fault {
 }
 
 /// The rules of a lane, in the order of their arrival.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default)]
 pub struct Rules(Vec<Fault>);
 
 impl Rules {
     pub fn add(&mut self, rules: Vec<Fault>) {
         self.0.extend(rules.into_iter().filter(|rule| rule.count != Some(0)));
+    }
+
+    pub fn describe(&self) -> Vec<Value> {
+        self.0.iter().map(Fault::describe).collect()
     }
 
     pub fn clear(&mut self) {

@@ -155,13 +155,8 @@ impl Grants {
             let pad = "A".repeat(bytes.saturating_sub(token.len()));
             token.push_str(&pad);
         }
-        let access = AccessToken {
-            owner,
-            user_login: shape.user_login,
-            number,
-            expires: later(lifetime),
-            revoked: false,
-        };
+        let access =
+            AccessToken { owner, user_login: shape.user_login, number, expires: later(lifetime), revoked: false };
         self.access.insert(token.clone(), access);
         token
     }
@@ -217,7 +212,9 @@ impl Grants {
             "client_id": owner.client_id, "scope": owner.scope, "jti": fingerprint(id), "iat": 0, "exp": 1,
         });
         let signature = Sha256::digest(id);
-        [header.as_bytes(), claims.to_string().as_bytes(), &signature].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".")
+        [header.as_bytes(), claims.to_string().as_bytes(), &signature]
+            .map(|part| URL_SAFE_NO_PAD.encode(part))
+            .join(".")
     }
 }
 
@@ -252,6 +249,9 @@ mod tests {
 
     #[test]
     fn the_challenge_is_that_of_rfc_7636_appendix_b() {
-        assert_eq!(challenge("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+        assert_eq!(
+            challenge("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+        );
     }
 }

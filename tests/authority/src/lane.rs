@@ -24,13 +24,7 @@ impl Lane {
     fn new(seed: String, client: Client) -> Self {
         let mut grants = Grants::new(seed);
         grants.register(client);
-        Self {
-            grants,
-            record: Record::default(),
-            rules: Rules::default(),
-            settings: Layers::default(),
-            held: 0,
-        }
+        Self { grants, record: Record::default(), rules: Rules::default(), settings: Layers::default(), held: 0 }
     }
 }
 
@@ -55,11 +49,7 @@ pub struct Lanes {
 
 impl Lanes {
     pub fn new(default_client: Client) -> Self {
-        Self {
-            default_client,
-            started: (Instant::now(), SystemTime::now()),
-            lanes: Mutex::default(),
-        }
+        Self { default_client, started: (Instant::now(), SystemTime::now()), lanes: Mutex::default() }
     }
 
     pub fn started(&self) -> Instant {

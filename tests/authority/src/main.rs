@@ -18,7 +18,8 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use tokio::net::TcpListener;
@@ -40,7 +41,11 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run(arguments) {
+    let (log, written) = log();
+    let outcome = run(arguments, log);
+    // The last lines are worth a moment, but nobody may be reading them.
+    let _ = written.recv_timeout(Duration::from_millis(200));
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             eprintln!("authority: {problem}");
@@ -51,7 +56,7 @@ fn main() -> ExitCode {
 
 /// One thread is enough, and keeps the order of events plain.
 #[tokio::main(flavor = "current_thread")]
-async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+async fn run(arguments: Arguments, log: SyncSender<String>) -> Result<(), Box<dyn Error>> {
     let http = bind("--port", arguments.port).await?;
     let https = bind("--tls-port", arguments.tls_port).await?;
     let other = bind("--other-port", arguments.other_port).await?;
@@ -71,7 +76,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         api_token: Some(arguments.api_token),
         ..Client::default()
     };
-    let authority = Authority::new(default_client, (!arguments.quiet).then(log));
+    let authority = Authority::new(default_client, (!arguments.quiet).then_some(log));
     for (listener, name, tls) in [(http, "http", None), (https, "https", Some(tls)), (other, "other", None)] {
         tokio::spawn(listen(Arc::clone(&authority), listener, Origin { name, tls }));
     }
@@ -86,7 +91,9 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
 
 async fn bind(option: &str, port: u16) -> Result<TcpListener, String> {
     let bound = TcpListener::bind(("127.0.0.1", port)).await;
-    bound.map_err(|problem| format!("can't listen on port {port}: {problem}; choose another with {option}, or 0 for any"))
+    bound.map_err(|problem| {
+        format!("can't listen on port {port}: {problem}; choose another with {option}, or 0 for any")
+    })
 }
 
 /// Makes a certificate authority, and a certificate of it for the names of this machine.
@@ -96,8 +103,9 @@ fn certify(ca_out: &Path) -> Result<TlsAcceptor, Box<dyn Error>> {
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     ca.distinguished_name.push(DnType::CommonName, "authority of this test run");
     let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
-    std::fs::write(ca_out, ca.pem())
-        .map_err(|problem| format!("can't write {}: {problem}; choose another place with --ca-out", ca_out.display()))?;
+    std::fs::write(ca_out, ca.pem()).map_err(|problem| {
+        format!("can't write {}: {problem}; choose another place with --ca-out", ca_out.display())
+    })?;
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let key = KeyPair::generate()?;
     let mut leaf = CertificateParams::new(names)?;
@@ -138,15 +146,17 @@ async fn ended(with_stdin: bool) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A thread that writes the log, so that a full pipe stops nobody else.
-fn log() -> SyncSender<String> {
+/// A thread that writes the log, so that a full pipe stops nobody else. The receiver learns when all is written.
+fn log() -> (SyncSender<String>, Receiver<()>) {
     let (sender, lines) = sync_channel::<String>(4096);
+    let (ended, written) = sync_channel::<()>(0);
     std::thread::spawn(move || {
         for line in lines {
             let _ = writeln!(std::io::stderr(), "{line}");
         }
+        drop(ended);
     });
-    sender
+    (sender, written)
 }
 
 /// A reader that went away is no reason to fail.

@@ -29,10 +29,7 @@ impl Received {
         if values.next().is_some() {
             return Err(format!("{name} was sent more than once"));
         }
-        value
-            .to_str()
-            .map(Some)
-            .map_err(|_| format!("{name} holds characters that are not visible ASCII"))
+        value.to_str().map(Some).map_err(|_| format!("{name} holds characters that are not visible ASCII"))
     }
 
     pub fn query(&self) -> Result<Parameters, String> {
@@ -63,10 +60,7 @@ impl Parameters {
 
     /// An empty parameter is treated as omitted (RFC 6749 section 3.2).
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(other, value)| other == name && !value.is_empty())
-            .map(|(_, value)| value.as_str())
+        self.0.iter().find(|(other, value)| other == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
@@ -74,10 +68,7 @@ impl Parameters {
     }
 
     fn empty_ones(&self) -> impl Iterator<Item = &str> {
-        self.0
-            .iter()
-            .filter(|(_, value)| value.is_empty())
-            .map(|(name, _)| name.as_str())
+        self.0.iter().filter(|(_, value)| value.is_empty()).map(|(name, _)| name.as_str())
     }
 }
 
@@ -113,11 +104,7 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn invalid_request(description: impl Into<String>) -> Self {
-        Self {
-            status: 400,
-            error: "invalid_request",
-            description: description.into(),
-        }
+        Self { status: 400, error: "invalid_request", description: description.into() }
     }
 
     pub fn answer(&self) -> Answer {
@@ -162,10 +149,8 @@ impl TokenRequest {
             _ => request.problems.push("Accept is not application/json".to_owned()),
         }
         if received.method != *method {
-            request.refusal = Some(Refusal {
-                status: 405,
-                ..Refusal::invalid_request(format!("the method must be {method}"))
-            });
+            request.refusal =
+                Some(Refusal { status: 405, ..Refusal::invalid_request(format!("the method must be {method}")) });
         }
         let refused = request.refusal.iter().map(|refusal| refusal.description.clone());
         request.problems.extend(refused);
@@ -238,9 +223,7 @@ impl TokenRequest {
 
 /// The credentials after a scheme, for the API. Notes what is odd; `Err` says what is wrong.
 pub fn credentials<'value>(value: &'value str, problems: &mut Vec<String>) -> Result<(String, &'value str), String> {
-    let (scheme, rest) = value
-        .split_once(' ')
-        .ok_or("the credentials are not a scheme, a space and a token")?;
+    let (scheme, rest) = value.split_once(' ').ok_or("the credentials are not a scheme, a space and a token")?;
     let credentials = rest.trim_start_matches(' ');
     if credentials.len() != rest.len() {
         problems.push("more than one space after the scheme".to_owned());

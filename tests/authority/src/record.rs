@@ -75,7 +75,8 @@ impl Counters {
     }
 
     fn restart(&mut self) {
-        let running = [Kind::Api, Kind::Authorize, Kind::Echo, Kind::Token].map(|kind| (kind, self.tally(kind).running));
+        let running =
+            [Kind::Api, Kind::Authorize, Kind::Echo, Kind::Token].map(|kind| (kind, self.tally(kind).running));
         *self = Self::default();
         for (kind, running) in running {
             let tally = self.tally(kind);

@@ -85,7 +85,11 @@ impl fmt::Display for Dropped {
 
 impl std::error::Error for Dropped {}
 
-async fn respond(authority: &Authority, origin: &Origin, request: Request<Incoming>) -> Result<Response<Spoilt>, Dropped> {
+async fn respond(
+    authority: &Authority,
+    origin: &Origin,
+    request: Request<Incoming>,
+) -> Result<Response<Spoilt>, Dropped> {
     let started = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let outcome = route(authority, origin, request).await;
@@ -109,11 +113,16 @@ enum Target {
     Provider(&'static Contract),
 }
 
-async fn route(authority: &Authority, origin: &Origin, request: Request<Incoming>) -> Result<Response<Spoilt>, Dropped> {
+async fn route(
+    authority: &Authority,
+    origin: &Origin,
+    request: Request<Incoming>,
+) -> Result<Response<Spoilt>, Dropped> {
     let plain = |answer: Answer| Ok(answer.into_response(Spoiling::default()));
     let (parts, body) = request.into_parts();
     let Some((name, target, prefix, path)) = address(parts.uri.path()) else {
-        let hint = "paths begin with a provider, `control` or `echo`, after a lane or none: see the authority's README.md";
+        let hint =
+            "paths begin with a provider, `control` or `echo`, after a lane or none: see the authority's README.md";
         return plain(Answer::hint(404, "no_such_path", hint));
     };
     let Some(lane) = authority.lanes.get(name) else {
@@ -249,14 +258,10 @@ fn arrive(
         Kind::Api | Kind::Echo => entry.client_id = bearer_of(received, lane),
     }
     let client_id = entry.client_id.clone();
-    let subject = Subject {
-        kind,
-        provider: contract.name,
-        client_id: client_id.as_deref(),
-        grant: entry.grant.as_deref(),
-    };
+    let subject =
+        Subject { kind, provider: contract.name, client_id: client_id.as_deref(), grant: entry.grant.as_deref() };
     let fault = lane.rules.take(&subject);
-    entry.fault = fault.as_ref().and_then(|fault| serde_json::to_value(fault).ok());
+    entry.fault = fault.as_ref().map(Fault::describe);
     let settings = lane.settings.resolve(contract, client_id.as_deref());
     let number = lane.record.arrived(entry);
     Some(Arrival { kind, number, client_id, settings, request, fault })

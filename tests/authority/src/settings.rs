@@ -65,9 +65,26 @@ impl Layer {
             ($($field:ident),*) => { $( if over.$field.is_some() { self.$field.clone_from(&over.$field); } )* };
         }
         cover!(
-            lifetime_s, expires_in, omit_expires_in, token_type, omit_scope, token_bytes, rotation, refresh_lifetime_s,
-            reuse_grace_s, same_token_on_refresh, body_on_401, challenges, date_skew_s, token_latency_ms,
-            api_latency_ms, client_auth, approve, iss, require_pkce, short_token_path
+            lifetime_s,
+            expires_in,
+            omit_expires_in,
+            token_type,
+            omit_scope,
+            token_bytes,
+            rotation,
+            refresh_lifetime_s,
+            reuse_grace_s,
+            same_token_on_refresh,
+            body_on_401,
+            challenges,
+            date_skew_s,
+            token_latency_ms,
+            api_latency_ms,
+            client_auth,
+            approve,
+            iss,
+            require_pkce,
+            short_token_path
         );
     }
 }

@@ -139,7 +139,10 @@ impl Exchange<'_> {
         let told = request.parameters.get("client_id");
         let same = matching.filter(|client| told.is_none() || told == client.client_id.as_deref());
         if same.is_none() {
-            self.note(format!("client authentication failed ({method:?} was used, {:?} are allowed)", self.settings.client_auth));
+            self.note(format!(
+                "client authentication failed ({method:?} was used, {:?} are allowed)",
+                self.settings.client_auth
+            ));
         }
         same
     }
@@ -291,7 +294,9 @@ fn oauth_error(status: u16, error: &'static str, description: &str) -> Answer {
 fn invalid_client(status: u16, request: &TokenRequest, description: &str) -> Answer {
     let answer = oauth_error(status, "invalid_client", description);
     match request.method() {
-        ClientAuth::Basic | ClientAuth::RawBasic if status == 401 => answer.with("www-authenticate", "Basic realm=\"token\""),
+        ClientAuth::Basic | ClientAuth::RawBasic if status == 401 => {
+            answer.with("www-authenticate", "Basic realm=\"token\"")
+        }
         _ => answer,
     }
 }

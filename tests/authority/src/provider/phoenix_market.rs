@@ -26,9 +26,8 @@ pub static CONTRACT: Contract = Contract {
 
 fn token(exchange: &mut Exchange<'_>, request: &TokenRequest) -> Result<Answer, Answer> {
     readable(request)?;
-    let client = exchange
-        .client(request)
-        .ok_or_else(|| invalid_client(401, request, "Client authentication failed"))?;
+    let client =
+        exchange.client(request).ok_or_else(|| invalid_client(401, request, "Client authentication failed"))?;
     if request.parameters.get("grant_type") != Some("client_credentials") {
         return Err(oauth_error(400, "unsupported_grant_type", "grant_type must be client_credentials"));
     }

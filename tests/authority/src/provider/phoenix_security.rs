@@ -37,11 +37,7 @@ fn token(exchange: &mut Exchange<'_>, request: &TokenRequest) -> Result<Answer, 
         return Err(refused(exchange, status));
     }
     let client = exchange.client(request).ok_or_else(|| refused(exchange, 401))?;
-    let owner = Owner {
-        provider: CONTRACT.name,
-        client_id: client.client_id.unwrap_or_default(),
-        ..Owner::default()
-    };
+    let owner = Owner { provider: CONTRACT.name, client_id: client.client_id.unwrap_or_default(), ..Owner::default() };
     let token = exchange.issue(owner);
     exchange.entry(|entry| entry.issued_sha256 = Some(fingerprint(&token)));
     let now = shifted(exchange.settings.date_skew_s).duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -25,9 +25,8 @@ pub static CONTRACT: Contract = Contract {
 
 fn token(exchange: &mut Exchange<'_>, request: &TokenRequest) -> Result<Answer, Answer> {
     readable(request)?;
-    let client = exchange
-        .client(request)
-        .ok_or_else(|| invalid_client(401, request, "Client authentication failed"))?;
+    let client =
+        exchange.client(request).ok_or_else(|| invalid_client(401, request, "Client authentication failed"))?;
     match request.parameters.get("grant_type") {
         Some("client_credentials") => {}
         Some(_) => return Err(oauth_error(400, "invalid_grant", "Grant type not supported")),
@@ -55,7 +54,8 @@ fn api(exchange: &mut Exchange<'_>) -> Result<Answer, Answer> {
     };
     if !needed.is_empty() && !token.owner.scope.split(' ').any(|scope| scope == needed) {
         exchange.note(format!("the token lacks the scope {needed}"));
-        let body = serde_json::json!({"error": "insufficient_scope", "error_description": format!("{needed} is needed")});
+        let body =
+            serde_json::json!({"error": "insufficient_scope", "error_description": format!("{needed} is needed")});
         let challenge = format!("Bearer realm=\"{}\", error=\"insufficient_scope\", scope=\"{needed}\"", CONTRACT.name);
         return Err(Answer::json(403, &body).with("www-authenticate", challenge));
     }

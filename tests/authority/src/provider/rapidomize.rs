@@ -16,7 +16,14 @@ pub static CONTRACT: Contract = Contract {
     token_path: "/oauth/token",
     client_auth: &[ClientAuth::Basic, ClientAuth::Body],
     parameters: &[
-        "grant_type", "client_id", "client_secret", "scope", "code", "redirect_uri", "code_verifier", "refresh_token",
+        "grant_type",
+        "client_id",
+        "client_secret",
+        "scope",
+        "code",
+        "redirect_uri",
+        "code_verifier",
+        "refresh_token",
     ],
     lifetime_s: 7200.0,
     date_skew_s: 0,
@@ -229,7 +236,12 @@ fn api(exchange: &mut Exchange<'_>) -> Result<Answer, Answer> {
 }
 
 /// An API token, which belongs to an App or Device and doesn't expire.
-fn api_token(exchange: &mut Exchange<'_>, id: Option<&str>, token: &str, credential: &'static str) -> Result<Answer, Answer> {
+fn api_token(
+    exchange: &mut Exchange<'_>,
+    id: Option<&str>,
+    token: &str,
+    credential: &'static str,
+) -> Result<Answer, Answer> {
     exchange.entry(|entry| {
         entry.token_sha256 = Some(fingerprint(token));
         entry.authentication = credential;
