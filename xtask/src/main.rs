@@ -3,6 +3,7 @@
 //! This crate starts at once and has next to no dependencies. What takes minutes to compile is a crate of its own
 //! (`xtask/bindgen`), built with progress when something is packaged.
 
+mod authority;
 mod bench;
 mod cache;
 mod check;

@@ -3,6 +3,7 @@
 
 use std::{
     env, fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -39,8 +40,7 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
 fn packing<'a>(tree: &'a Tree, options: &Options, host: Host) -> Result<Vec<Step<'a>>> {
     let stamp = Stamp::new(tree, host)?;
     if stamp.is_current()? {
-        let note = "unchanged".to_owned();
-        return Ok(vec![Step::new(what(host), note, move |_| Ok(Outcome::Made(stamp.package()?.join(", "))))]);
+        return Ok(vec![Step::new(what(host), "unchanged", move |_| stamp.show())]);
     }
     // An older one must not pass for the result of a build that failed.
     stamp.remove()?;
@@ -77,11 +77,11 @@ pub fn installing<'a>(tree: &'a Tree, options: &Options, host: Host) -> Result<V
     let mut steps = packing(tree, options, host)?;
     steps.push(Step::new(format!("install for {}", host.name()), "", move |log| {
         let stamp = Stamp::new(tree, host)?;
-        let [package] =
-            stamp.package()?.try_into().map_err(|_| anyhow::anyhow!("no package to install; its step failed"))?;
+        let package = stamp.package().context("nothing to install; its packaging step failed")?;
         let dir = tree.installed(host);
         let mark = dir.join(".installed");
-        if fs::read_to_string(&mark).ok() == Some(stamp.digest.clone()) {
+        let wanted = fingerprint(&tree.packages(), &[&package_name(&package)])?;
+        if fs::read_to_string(&mark).ok() == Some(wanted.clone()) {
             return Ok(Outcome::Made("unchanged".to_owned()));
         }
         if dir.exists() {
@@ -93,13 +93,18 @@ pub fn installing<'a>(tree: &'a Tree, options: &Options, host: Host) -> Result<V
             Host::Node => {
                 fs::write(dir.join("package.json"), "{ \"private\": true }\n")?;
                 log.run(npm_command(&dir).args(["install", "--no-package-lock"]).arg(&package))?;
+                // Node looks for packages beside a program and above it: so `import "remint"` works in the checkout.
+                let link = tree.root.join("node_modules/remint");
+                fs::create_dir_all(tree.root.join("node_modules"))?;
+                let _ = fs::remove_file(&link);
+                symlink(dir.join("node_modules/remint"), link)?;
             }
             Host::Python => {
                 log.run(Command::new("python3").args(["-m", "venv"]).arg(&dir))?;
                 log.run(pip(&dir.join("bin/python")).args(["--no-index", "--no-deps"]).arg(&package))?;
             }
         }
-        fs::write(mark, &stamp.digest)?;
+        fs::write(mark, wanted)?;
         Ok(Outcome::Made(format!("{} in {}", package_name(&package), tree.show(&dir))))
     }));
     Ok(steps)
@@ -149,7 +154,7 @@ fn wheel(tree: &Tree, log: &mut Log, python: &Path, stamp: &Stamp<'_>) -> Result
         .current_dir(&tree.root)
         .env("PATH", path)
         .env("RUSTFLAGS", wasm::remap()?)
-        .args(["build", "--release", "--manifest-path", "bindings-python/Cargo.toml", "--out"])
+        .args(["build", "--release", "--strip", "--manifest-path", "bindings-python/Cargo.toml", "--out"])
         .arg(tree.packages());
     // A wheel linked on this machine would ask for its C library; zig links for an old one.
     if cfg!(target_os = "linux") {
@@ -207,33 +212,48 @@ impl<'a> Stamp<'a> {
     }
 
     fn is_current(&self) -> Result<bool> {
-        Ok(fs::read_to_string(self.path()).ok() == Some(self.digest.clone()) && self.package()?.len() == 1)
+        Ok(fs::read_to_string(self.path()).ok() == Some(self.digest.clone()) && self.package().is_ok())
     }
 
     fn set(&self) -> Result<Outcome> {
-        let made = self.package()?;
-        let [package] = made.as_slice() else { bail!("one package was to be made, but {} were", made.len()) };
         fs::write(self.path(), &self.digest)?;
-        let size = fs::metadata(package)?.len().div_ceil(1024);
-        Ok(Outcome::Made(format!("{} ({size} KB)", self.tree.show(Path::new(package)))))
+        self.show()
+    }
+
+    fn show(&self) -> Result<Outcome> {
+        let package = self.package()?;
+        let size = fs::metadata(&package)?.len().div_ceil(1024);
+        Ok(Outcome::Made(format!("{} ({size} KB)", self.tree.show(&package))))
     }
 
     fn remove(&self) -> Result<()> {
         let _ = fs::remove_file(self.path());
-        for package in self.package()? {
+        for package in self.packages()? {
             fs::remove_file(package)?;
         }
         Ok(())
     }
 
-    fn package(&self) -> Result<Vec<String>> {
+    /// The one package of its kind.
+    fn package(&self) -> Result<PathBuf> {
+        match self.packages()?.as_slice() {
+            [package] => Ok(package.clone()),
+            others => bail!(
+                "{} has {} packages for {} instead of one",
+                self.tree.show(&self.tree.packages()),
+                others.len(),
+                self.host.name()
+            ),
+        }
+    }
+
+    fn packages(&self) -> Result<Vec<PathBuf>> {
         let ending = match self.host {
             Host::Rust => ".crate",
             Host::Node => ".tgz",
             Host::Python => ".whl",
         };
-        let found = files(&self.tree.packages(), ending)?;
-        Ok(found.iter().map(|path| path.display().to_string()).collect())
+        files(&self.tree.packages(), ending)
     }
 }
 

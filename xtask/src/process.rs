@@ -3,7 +3,7 @@
 
 use std::{
     os::unix::process::CommandExt,
-    process::{Command, ExitStatus, Stdio, exit},
+    process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio, exit},
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -24,8 +24,16 @@ pub struct Child {
 impl Child {
     /// Starts `command` with nothing to read.
     pub fn start(command: &mut Command) -> Result<Self> {
+        Self::spawn(command.stdin(Stdio::null()))
+    }
+
+    /// Starts `command` to talk with it.
+    pub fn start_piped(command: &mut Command) -> Result<Self> {
+        Self::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()))
+    }
+
+    fn spawn(command: &mut Command) -> Result<Self> {
         let inner = command
-            .stdin(Stdio::null())
             .process_group(0)
             .spawn()
             .with_context(|| format!("can't start `{}`; is it installed?", command.get_program().display()))?;
@@ -33,7 +41,11 @@ impl Child {
         Ok(Self { inner, over: false })
     }
 
-    pub fn stdout(&mut self) -> Option<std::process::ChildStdout> {
+    pub fn stdin(&mut self) -> Option<ChildStdin> {
+        self.inner.stdin.take()
+    }
+
+    pub fn stdout(&mut self) -> Option<ChildStdout> {
         self.inner.stdout.take()
     }
 

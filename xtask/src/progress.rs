@@ -133,6 +133,11 @@ impl Log {
         Ok(Self { path, file, started: Instant::now(), limit, beats: 0 })
     }
 
+    /// For the output of a program that the step itself talks with.
+    pub fn writer(&self) -> Result<File> {
+        Ok(self.file.try_clone()?)
+    }
+
     /// Runs a program that must end well.
     pub fn run(&mut self, command: &mut Command) -> Result<()> {
         let (code, _) = self.watch(command)?;
