@@ -62,7 +62,14 @@ impl Answer {
 
     pub fn into_response(self, spoiling: Spoiling) -> Response<Spoilt> {
         let date = self.date();
-        let mut response = Response::new(Spoilt { content: self.body, spoiling, sent: 0, pause: None, paused: false });
+        let content = match self.body {
+            // What is empty can't be cut: one byte is promised, and never comes.
+            Content::Bytes(bytes) if bytes.is_empty() && spoiling.cut_at.is_some() => {
+                Content::Bytes(Bytes::from_static(b" "))
+            }
+            content => content,
+        };
+        let mut response = Response::new(Spoilt { content, spoiling, sent: 0, pause: None, paused: false });
         *response.status_mut() =
             hyper::StatusCode::from_u16(self.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();

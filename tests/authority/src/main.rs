@@ -19,9 +19,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
 /// One thread is enough, and keeps the order of events plain.
 #[tokio::main(flavor = "current_thread")]
 async fn run(arguments: Arguments, log: SyncSender<String>) -> Result<(), Box<dyn Error>> {
+    allow_many_sockets();
     let http = bind("--port", arguments.port).await?;
     let https = bind("--tls-port", arguments.tls_port).await?;
     let other = bind("--other-port", arguments.other_port).await?;
@@ -89,6 +94,14 @@ async fn run(arguments: Arguments, log: SyncSender<String>) -> Result<(), Box<dy
     Ok(())
 }
 
+/// A crowd of callers needs more sockets than a shell's usual 1,024.
+fn allow_many_sockets() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Without them, callers wait for one another a little.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
 async fn bind(option: &str, port: u16) -> Result<TcpListener, String> {
     let bound = TcpListener::bind(("127.0.0.1", port)).await;
     bound.map_err(|problem| {
@@ -98,17 +111,17 @@ async fn bind(option: &str, port: u16) -> Result<TcpListener, String> {
 
 /// Makes a certificate authority, and a certificate of it for the names of this machine.
 fn certify(ca_out: &Path) -> Result<TlsAcceptor, Box<dyn Error>> {
-    let mut ca = CertificateParams::default();
+    let mut ca = short_lived("authority of this test run", &[])?;
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    ca.distinguished_name.push(DnType::CommonName, "authority of this test run");
     let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
     std::fs::write(ca_out, ca.pem()).map_err(|problem| {
         format!("can't write {}: {problem}; choose another place with --ca-out", ca_out.display())
     })?;
-    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let key = KeyPair::generate()?;
-    let mut leaf = CertificateParams::new(names)?;
+    let mut leaf = short_lived("localhost", &["localhost", "127.0.0.1", "::1"])?;
+    leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     leaf.use_authority_key_identifier_extension = true;
     let leaf = leaf.signed_by(&key, &ca)?;
     let config = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
@@ -116,6 +129,16 @@ fn certify(ca_out: &Path) -> Result<TlsAcceptor, Box<dyn Error>> {
         .with_no_client_auth()
         .with_single_cert(vec![leaf.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())?;
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+fn short_lived(name: &str, names: &[&str]) -> Result<CertificateParams, rcgen::Error> {
+    let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+    let mut certificate = CertificateParams::new(names)?;
+    certificate.distinguished_name = DistinguishedName::new();
+    certificate.distinguished_name.push(DnType::CommonName, name);
+    certificate.not_before = (SystemTime::now() - DAY).into();
+    certificate.not_after = (SystemTime::now() + 30 * DAY).into();
+    Ok(certificate)
 }
 
 fn temporary_ca() -> PathBuf {
@@ -165,3 +188,5 @@ fn written(text: &str) -> ExitCode {
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     ExitCode::SUCCESS
 }
+
+const DAY: Duration = Duration::from_secs(86_400);

@@ -150,7 +150,9 @@ impl Record {
     }
 
     pub fn entry(&mut self, number: u64) -> Option<&mut Entry> {
-        self.log.iter_mut().rev().find(|entry| entry.number == number)
+        // The numbers in the log have no gaps.
+        let first = self.log.front()?.number;
+        self.log.get_mut(usize::try_from(number.checked_sub(first)?).ok()?)
     }
 
     /// Changes the counters of the lane and those of the client.

@@ -21,7 +21,7 @@ use crate::faults::{Cut, Fault, Subject};
 use crate::grants::Client;
 use crate::lane::{Lane, Lanes, SharedLane};
 use crate::provider::{Contract, Exchange};
-use crate::received::{Received, TokenRequest};
+use crate::received::{Received, TokenRequest, raw_basic};
 use crate::record::{Entry, Kind, fingerprint};
 use crate::settings::Settings;
 
@@ -255,7 +255,7 @@ fn arrive(
             entry.client_id = query.get("client_id").map(str::to_owned);
             entry.scope = query.get("scope").map(str::to_owned);
         }
-        Kind::Api | Kind::Echo => entry.client_id = bearer_of(received, lane),
+        Kind::Api | Kind::Echo => entry.client_id = caller(received, contract, lane),
     }
     let client_id = entry.client_id.clone();
     let subject =
@@ -316,15 +316,22 @@ fn describe(entry: &mut Entry, contract: &Contract, request: &mut TokenRequest, 
     entry.problems = std::mem::take(&mut request.problems);
 }
 
-/// Whose request this is, as far as it can be told before the contract looks at it.
-fn bearer_of(received: &Received, lane: &Lane) -> Option<String> {
-    let query = received.query().ok()?;
+/// Whose API call this is, as far as it can be told before the contract looks at it.
+fn caller(received: &Received, contract: &Contract, lane: &Lane) -> Option<String> {
+    let grants = &lane.grants;
     let in_header = ["x-rpz-auth", "authorization"].into_iter().find_map(|name| received.header(name).ok()?);
-    let token = match in_header {
-        Some(value) => value.rsplit(' ').next(),
-        None => query.get("access_token"),
-    }?;
-    lane.grants.access.get(token).map(|access| access.owner.client_id.clone())
+    let Some(value) = in_header else {
+        let query = received.query().ok()?;
+        let access = query.get("access_token").and_then(|token| grants.access.get(token));
+        let api = || grants.with_api_token(contract.name, query.get("token")?)?.client_id.clone();
+        return access.map(|access| access.owner.client_id.clone()).or_else(api);
+    };
+    let credentials = value.rsplit(' ').next()?;
+    if let Some(access) = grants.access.get(credentials) {
+        return Some(access.owner.client_id.clone());
+    }
+    let (id, _) = raw_basic(credentials)?;
+    grants.client(contract.name, &id)?.client_id.clone()
 }
 
 /// Counts a request as running until it is dropped.

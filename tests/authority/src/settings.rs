@@ -116,8 +116,6 @@ impl Layers {
                 all.cover(layer);
             }
         }
-        let challenge = || format!("Bearer realm=\"{}\", error=\"invalid_token\"", contract.name);
-        let default_challenges = || contract.challenges.then(challenge).into_iter().collect();
         Settings {
             lifetime_s: all.lifetime_s.unwrap_or(contract.lifetime_s),
             expires_in: all.expires_in,
@@ -130,7 +128,7 @@ impl Layers {
             reuse_grace_s: all.reuse_grace_s.unwrap_or(0.0),
             same_token_on_refresh: all.same_token_on_refresh.unwrap_or(false),
             body_on_401: all.body_on_401.unwrap_or(contract.body_on_401),
-            challenges: all.challenges.unwrap_or_else(default_challenges),
+            challenges: all.challenges,
             date_skew_s: all.date_skew_s.unwrap_or(contract.date_skew_s),
             token_latency_ms: all.token_latency_ms.unwrap_or(0),
             api_latency_ms: all.api_latency_ms.unwrap_or(0),
@@ -156,7 +154,8 @@ pub struct Settings {
     pub reuse_grace_s: f64,
     pub same_token_on_refresh: bool,
     pub body_on_401: bool,
-    pub challenges: Vec<String>,
+    /// Told: other challenges than the contract's.
+    pub challenges: Option<Vec<String>>,
     pub date_skew_s: i64,
     pub token_latency_ms: u64,
     pub api_latency_ms: u64,

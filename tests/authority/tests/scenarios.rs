@@ -463,6 +463,9 @@ fn a_connection_can_be_cut_at_four_places() {
     assert_eq!(issued(), 1);
     let got = send("after_headers").unwrap();
     assert!(got.status == 200 && got.body.is_empty() && !got.whole());
+    lane.control("POST", "faults", json!({"endpoint": "api", "cut": "after_headers"}));
+    let got = lane.api("/phoenix-security/v1/assets", "wrong");
+    assert!(got.status == 401 && got.body.is_empty() && !got.whole());
     let got = send("mid_body").unwrap();
     assert!(got.status == 200 && !got.body.is_empty() && !got.whole());
     let counters = lane.control("GET", "counters", json!(null));
@@ -646,6 +649,16 @@ fn it_ends_with_its_stdin_and_logs_no_secret() {
     for secret in [&token, SECRET, &escaped(SECRET)] {
         assert!(!log.contains(secret) && !record.contains(secret));
     }
+}
+
+#[test]
+fn it_ends_on_sigterm_and_removes_its_temporary_file() {
+    let mut started = start(Stdio::null());
+    let ca = started.ready["ca"].as_str().unwrap().to_owned();
+    assert!(std::fs::exists(&ca).unwrap());
+    Command::new("kill").arg(started.child.id().to_string()).status().unwrap();
+    assert!(started.child.wait().unwrap().success());
+    assert!(!std::fs::exists(&ca).unwrap());
 }
 
 #[test]

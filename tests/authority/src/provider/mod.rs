@@ -31,6 +31,8 @@ pub struct Contract {
     pub date_skew_s: i64,
     pub body_on_401: bool,
     pub challenges: bool,
+    /// What the body of the API's 401 says.
+    pub api_error: &'static str,
     pub jwt: bool,
     pub omit_scope: bool,
     /// Also answers requests that aren't under `/v1/`.
@@ -201,7 +203,7 @@ impl Exchange<'_> {
         let mut problems = Vec::new();
         let found = match self.received.header(header) {
             Ok(Some(value)) => credentials(value, &mut problems).map(|(scheme, token)| (scheme, token.to_owned())),
-            Ok(None) => Err(format!("{header} is missing")),
+            Ok(None) => return Err(self.no_credentials(format!("{header} is missing"))),
             Err(problem) => Err(problem),
         };
         self.entry(|entry| entry.problems.append(&mut problems));
@@ -225,20 +227,25 @@ impl Exchange<'_> {
         Err(self.unauthorized(problem))
     }
 
-    /// A 401 of the API.
+    /// A 401 of the API to credentials that are no good.
     fn unauthorized(&mut self, problem: impl Into<String>) -> Answer {
+        self.refused(problem, ", error=\"invalid_token\"")
+    }
+
+    /// A 401 of the API to a request without credentials, which names no error (RFC 6750 section 3.1).
+    fn no_credentials(&mut self, problem: impl Into<String>) -> Answer {
+        self.refused(problem, "")
+    }
+
+    fn refused(&mut self, problem: impl Into<String>, error: &str) -> Answer {
         self.note(problem);
-        let error = match self.contract.name {
-            "phoenix-wallet" => "unauthorized",
-            _ => "invalid_token",
+        let mut answer = match self.settings.body_on_401 {
+            true => oauth_error(401, self.contract.api_error, "Token expired or invalid"),
+            false => Answer::empty(401),
         };
-        let mut answer = if self.settings.body_on_401 {
-            let body = serde_json::json!({"error": error, "error_description": "Token expired or invalid"});
-            Answer::json(401, &body)
-        } else {
-            Answer::empty(401)
-        };
-        for challenge in &self.settings.challenges {
+        let own = || format!("Bearer realm=\"{}\"{error}", self.contract.name);
+        let own = || self.contract.challenges.then(own).into_iter().collect();
+        for challenge in self.settings.challenges.clone().unwrap_or_else(own) {
             answer = answer.with("www-authenticate", challenge);
         }
         answer
@@ -278,9 +285,12 @@ impl Exchange<'_> {
 }
 
 /// For all providers: a request that can't be read is refused with this body.
-fn readable(request: &TokenRequest) -> Result<(), Answer> {
+fn readable(exchange: &Exchange<'_>, request: &TokenRequest) -> Result<(), Answer> {
     match &request.refusal {
         None => Ok(()),
+        Some(refusal) if refusal.status == 405 => {
+            Err(refusal.answer().with("allow", exchange.contract.token_method.as_str()))
+        }
         Some(refusal) => Err(refusal.answer()),
     }
 }

@@ -16,6 +16,7 @@ pub static CONTRACT: Contract = Contract {
     date_skew_s: 0,
     body_on_401: true,
     challenges: true,
+    api_error: "invalid_token",
     jwt: true,
     omit_scope: false,
     page: None,

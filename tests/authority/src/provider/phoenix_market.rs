@@ -17,6 +17,7 @@ pub static CONTRACT: Contract = Contract {
     date_skew_s: 0,
     body_on_401: true,
     challenges: true,
+    api_error: "invalid_token",
     jwt: false,
     omit_scope: true,
     page: Some("/embed"),
@@ -25,7 +26,7 @@ pub static CONTRACT: Contract = Contract {
 };
 
 fn token(exchange: &mut Exchange<'_>, request: &TokenRequest) -> Result<Answer, Answer> {
-    readable(request)?;
+    readable(exchange, request)?;
     let client =
         exchange.client(request).ok_or_else(|| invalid_client(401, request, "Client authentication failed"))?;
     if request.parameters.get("grant_type") != Some("client_credentials") {
@@ -46,7 +47,7 @@ fn api(exchange: &mut Exchange<'_>) -> Result<Answer, Answer> {
 fn embed(exchange: &mut Exchange<'_>) -> Result<Answer, Answer> {
     let query = exchange.received.query().map_err(|problem| exchange.unauthorized(problem))?;
     let Some(token) = query.get("access_token") else {
-        return Err(exchange.unauthorized("access_token is missing in the URL"));
+        return Err(exchange.no_credentials("access_token is missing in the URL"));
     };
     exchange.access_token(token, "query")?;
     let page = "<!doctype html><title>Phoenix</title><p>The token is good.</p>";

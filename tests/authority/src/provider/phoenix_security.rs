@@ -20,6 +20,7 @@ pub static CONTRACT: Contract = Contract {
     date_skew_s: 90,
     body_on_401: false,
     challenges: false,
+    api_error: "invalid_token",
     jwt: false,
     omit_scope: true,
     page: None,

@@ -16,6 +16,7 @@ pub static CONTRACT: Contract = Contract {
     date_skew_s: 0,
     body_on_401: true,
     challenges: true,
+    api_error: "unauthorized",
     jwt: true,
     omit_scope: false,
     page: None,
@@ -24,7 +25,7 @@ pub static CONTRACT: Contract = Contract {
 };
 
 fn token(exchange: &mut Exchange<'_>, request: &TokenRequest) -> Result<Answer, Answer> {
-    readable(request)?;
+    readable(exchange, request)?;
     let client =
         exchange.client(request).ok_or_else(|| invalid_client(401, request, "Client authentication failed"))?;
     match request.parameters.get("grant_type") {

@@ -29,6 +29,7 @@ pub static CONTRACT: Contract = Contract {
     date_skew_s: 0,
     body_on_401: true,
     challenges: true,
+    api_error: "invalid_token",
     jwt: false,
     omit_scope: false,
     page: None,
@@ -101,7 +102,7 @@ pub fn authorize(exchange: &mut Exchange<'_>) -> Result<Answer, Answer> {
 }
 
 fn token(exchange: &mut Exchange<'_>, request: &TokenRequest) -> Result<Answer, Answer> {
-    readable(request)?;
+    readable(exchange, request)?;
     let client = exchange
         .client(request)
         .ok_or_else(|| invalid_client(401, request, "the client is unknown or its secret is wrong"))?;
