@@ -6,9 +6,10 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use httpdate::fmt_http_date;
 use hyper::Response;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{DATE, Entry, HeaderName, HeaderValue};
 use serde::Serialize;
 use tokio::time::{Sleep, sleep};
 
@@ -80,11 +81,12 @@ impl Answer {
                 headers.append(name, value);
             }
         }
-        if self.date_skew_s.is_some()
-            && !headers.contains_key("date")
-            && let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(date))
-        {
-            headers.insert("date", date);
+        if self.date_skew_s.is_some() {
+            // A `Date` that a fault put there stays.
+            if let (Entry::Vacant(place), Ok(date)) = (headers.entry(DATE), HeaderValue::from_str(&fmt_http_date(date)))
+            {
+                place.insert(date);
+            }
         }
         response
     }

@@ -176,9 +176,8 @@ fn refresh(exchange: &mut Exchange<'_>, request: &TokenRequest, client: &Client)
         }
         scope.clone_into(&mut owner.scope);
     }
-    if exchange.settings.same_token_on_refresh
-        && let Some(answer) = same_again(exchange, &token)
-    {
+    let same = exchange.settings.same_token_on_refresh.then(|| same_again(exchange, &token));
+    if let Some(answer) = same.flatten() {
         return Ok(answer);
     }
     if !exchange.settings.rotation {
