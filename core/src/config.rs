@@ -1,12 +1,17 @@
 //! What a user asks for, checked: a profile and the options beside it.
 
+use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::document::{self, Field, Kind, Object, Place, Value, near};
 use crate::error::Error;
+use crate::grammar;
 use crate::policy::Policy;
+use crate::profile::{CLIENT_AUTH, GRANTS, Profile, Template, TokenRequest, standard_answer};
 use crate::response::{AnswerShape, ErrorMeaning, MissingLifetime};
 use crate::secret::Secret;
 use crate::url::{EndpointUrl, Origin};
@@ -72,6 +77,8 @@ pub struct Config {
     pub redirect_uri: Option<String>,
     /// The variables that can change the token, by name, and their values: part of the cache key.
     pub identity: Vec<(String, String)>,
+    /// The scopes there are, where the profile says that there are no others.
+    pub(crate) known_scopes: Option<Vec<String>>,
 }
 
 /// How tokens are got.
@@ -166,8 +173,110 @@ impl Config {
     /// # Errors
     /// `invalid_option` or `invalid_profile`, with a message that names the option or field and says what is allowed.
     pub fn new(options: &str) -> Result<Self, Error> {
-        let _ = options;
-        Err(Error::new(crate::error::ErrorCode::InvalidOption, "not read yet"))
+        let mut object = document::parse(options, Kind::Options)?.object()?;
+        let profile = read_profile(&mut object)?;
+        let mut given = Given::take(&mut object);
+        let values = take_variables(&mut object, &profile);
+        // What nobody knows is told first: a slip in a name explains why the right one is missing.
+        object.end()?;
+
+        let allow_loopback_http = given.boolean("allow_loopback_http")?.unwrap_or(false);
+        let variables = Variables { profile: &profile, values: check_variables(&profile, values, allow_loopback_http)? };
+        let grant = given.grant(&profile)?;
+        given.refuse_unused(grant, profile.token.as_ref())?;
+
+        let mut policy = Policy::default();
+        let mut soft_margin = profile.token.as_ref().and_then(|token| token.soft_margin);
+        if let Some(field) = given.take_one("policy") {
+            // A margin of the user's own goes before the provider's.
+            if field.names("soft_margin") {
+                soft_margin = None;
+            }
+            policy = Policy::read(field)?;
+        }
+
+        let mut config = Self {
+            profile: profile.name.clone(),
+            grant,
+            client_id: None,
+            credential: Credential::None,
+            client_auth: ClientAuth::None,
+            token_endpoint: None,
+            method: Method::Post,
+            parameters: Vec::new(),
+            scope: Vec::new(),
+            resource: given.texts("resource", check_absolute_uri)?,
+            audience: given.texts("audience", |text| grammar::check(text, |character| !character.is_control()))?,
+            answer: standard_answer(),
+            missing_lifetime: ASSUMED_LIFETIME,
+            soft_margin,
+            rotation_grace: None,
+            authorization: None,
+            attach: variables.attachment(grant)?,
+            api_origins: variables.api_origins(allow_loopback_http)?,
+            errors: meanings(&profile),
+            request_timeout: given.duration("request_timeout", 1, 600_000)?.unwrap_or(10_000),
+            aside: given.boolean("aside")?.unwrap_or(true),
+            store: given.store(&policy)?,
+            policy,
+            allow_loopback_http,
+            tls_id: given.take_one("tls_id").map(Field::filled).transpose()?,
+            redirect_uri: given.checked("redirect_uri", check_absolute_uri)?,
+            identity: variables.identity(),
+            known_scopes: None,
+        };
+        if let Some(token) = profile.token.as_ref().filter(|_| grant != Grant::ApiToken) {
+            config.token_endpoint = Some(variables.url(&token.endpoint, allow_loopback_http)?);
+            config.method = token.method;
+            config.answer = token.answer.clone();
+            config.missing_lifetime =
+                config.policy.missing_lifetime.or(token.missing_lifetime).unwrap_or(ASSUMED_LIFETIME);
+            config.rotation_grace = token.rotation_grace;
+            config.parameters = given.parameters(variables.parameters(&token.parameters)?)?;
+            config.known_scopes = token.scope.as_ref().filter(|rules| rules.closed).map(|rules| rules.known.clone());
+            config.scope = match given.take_one("scope") {
+                Some(field) => config.check_scope(&scope_tokens(field)?)?,
+                None => token.scope.as_ref().map(|rules| rules.default.clone()).unwrap_or_default(),
+            };
+            config.client_auth = given.client_auth(&token.client_auth)?;
+        }
+        if grant == Grant::AuthorizationCode {
+            config.authorization = variables.authorization(allow_loopback_http)?;
+        }
+        given.credentials(&mut config)?;
+        for field in given.take_one("api_origins").map(Field::list).transpose()?.unwrap_or_default() {
+            let place = field.place.clone();
+            let origin = Origin::parse(&field.text()?, allow_loopback_http)
+                .map_err(|why| place.error(format!("is not accepted: {why}")))?;
+            if !config.api_origins.contains(&origin) {
+                config.api_origins.push(origin);
+            }
+        }
+        Ok(config)
+    }
+
+    /// Checks a client secret that a function of the host's gave.
+    ///
+    /// # Errors
+    /// `invalid_option`, with the place of the character that is not allowed and never with the secret.
+    pub fn check_secret(&self, secret: &Secret) -> Result<(), Error> {
+        check_credential(secret.expose(), self.client_auth).map_err(|why| Place::option("client_secret").error(why))
+    }
+
+    /// Checks a scope set that a caller asks for in place of the client's own, and drops what it names twice.
+    ///
+    /// # Errors
+    /// `invalid_option`, with the scope that is not allowed.
+    pub fn check_scope(&self, scope: &[String]) -> Result<Vec<String>, Error> {
+        let place = Place::option("scope");
+        let mut distinct: Vec<String> = Vec::with_capacity(scope.len());
+        for token in scope {
+            check_scope(token, self.known_scopes.as_deref()).map_err(|why| place.error(why))?;
+            if !distinct.contains(token) {
+                distinct.push(token.clone());
+            }
+        }
+        Ok(distinct)
     }
 }
 
@@ -229,4 +338,430 @@ impl fmt::Debug for Config {
             .field("identity", &names(&self.identity))
             .finish_non_exhaustive()
     }
+}
+
+/// The options beside the profile's variables, each taken out once.
+struct Given<'a>(BTreeMap<&'static str, Field<'a>>);
+
+impl<'a> Given<'a> {
+    fn take(object: &mut Object<'a>) -> Self {
+        Self(OPTIONS.iter().filter_map(|name| Some((*name, object.take(name)?))).collect())
+    }
+
+    fn take_one(&mut self, name: &str) -> Option<Field<'a>> {
+        self.0.remove(name)
+    }
+
+    fn boolean(&mut self, name: &str) -> Result<Option<bool>, Error> {
+        self.take_one(name).map(Field::boolean).transpose()
+    }
+
+    fn duration(&mut self, name: &str, least: i64, most: i64) -> Result<Option<i64>, Error> {
+        self.take_one(name).map(|field| field.duration(least, most)).transpose()
+    }
+
+    fn checked(&mut self, name: &str, check: fn(&str) -> Result<(), String>) -> Result<Option<String>, Error> {
+        self.take_one(name).map(|field| checked(field, check)).transpose()
+    }
+
+    /// One text, or a list of them.
+    fn texts(&mut self, name: &str, check: fn(&str) -> Result<(), String>) -> Result<Vec<String>, Error> {
+        match self.take_one(name) {
+            None => Ok(Vec::new()),
+            Some(field) if matches!(field.value, Value::List(_)) => {
+                field.list()?.into_iter().map(|field| checked(field, check)).collect()
+            }
+            Some(field) => Ok([checked(field, check)?].into()),
+        }
+    }
+
+    /// The grant that was asked for, or the profile's first.
+    fn grant(&mut self, profile: &Profile) -> Result<Grant, Error> {
+        match self.take_one("grant") {
+            Some(field) => field.one_of(&narrowed(GRANTS, &profile.grants)),
+            None => Ok(profile.grants.first().copied().unwrap_or(Grant::ClientCredentials)),
+        }
+    }
+
+    /// Refuses an option that would have no effect: whoever wrote it believes that it has one.
+    fn refuse_unused(&self, grant: Grant, token: Option<&TokenRequest>) -> Result<(), Error> {
+        let is_token_requested = grant != Grant::ApiToken;
+        let is_oauth = is_token_requested && grant != Grant::BasicGet;
+        let has_scope = is_oauth || is_token_requested && token.is_some_and(|token| token.scope.is_some());
+        for (name, is_used, instead) in [
+            ("api_token", !is_token_requested, "leave it out, or set `grant` to `api_token`"),
+            ("client_secret", is_token_requested, "the API token is the option `api_token`"),
+            ("client_secret_provided", is_token_requested, "the API token is the option `api_token`"),
+            ("credential_name", self.0.contains_key("client_secret_provided"), "it names a provided secret"),
+            ("client_auth", is_token_requested, "leave it out"),
+            ("parameters", is_token_requested, "leave it out"),
+            ("scope", has_scope, "leave it out"),
+            ("resource", is_oauth, "leave it out"),
+            ("audience", is_oauth, "leave it out"),
+            ("redirect_uri", grant == Grant::AuthorizationCode, "leave it out"),
+        ] {
+            if let Some(field) = self.0.get(name).filter(|_| !is_used) {
+                return Err(field.place.error(format!("has no use with the grant `{}`: {instead}", grant.as_str())));
+            }
+        }
+        Ok(())
+    }
+
+    /// The way to authenticate that was asked for, or the profile's first: for a client without a secret, `none`.
+    fn client_auth(&mut self, allowed: &[ClientAuth]) -> Result<ClientAuth, Error> {
+        if let Some(field) = self.take_one("client_auth") {
+            return field.one_of(&narrowed(CLIENT_AUTH, allowed));
+        }
+        let has_secret = self.0.contains_key("client_secret") || self.0.contains_key("client_secret_provided");
+        if !has_secret && allowed.contains(&ClientAuth::None) {
+            return Ok(ClientAuth::None);
+        }
+        Ok(allowed.first().copied().unwrap_or(ClientAuth::BasicForm))
+    }
+
+    fn credentials(&mut self, config: &mut Config) -> Result<(), Error> {
+        let client_id = self.take_one("client_id");
+        let secret = self.take_one("client_secret");
+        let provided = self.take_one("client_secret_provided");
+        let name = self.take_one("credential_name");
+        let is_provided = provided.clone().map(Field::boolean).transpose()?.unwrap_or(false);
+
+        config.credential = match (config.grant, config.client_auth) {
+            (Grant::ApiToken, _) => {
+                let field = self.take_one("api_token").ok_or_else(|| missing("api_token", "the token that the provider's website shows"))?;
+                let place = field.place.clone();
+                let token = field.secret()?;
+                check_api_token(token.expose(), config.attach.scheme.as_deref()).map_err(|why| place.error(why))?;
+                Credential::Secret(token)
+            }
+            (_, ClientAuth::None) => match secret.or(provided.filter(|_| is_provided)) {
+                Some(field) => {
+                    return Err(field.place.error("has no use with the client authentication `none`: leave one of the two out"));
+                }
+                None => Credential::None,
+            },
+            (_, client_auth) => match (secret, is_provided) {
+                (Some(field), true) => {
+                    return Err(field.place.error("stands beside `client_secret_provided`: keep one of the two"));
+                }
+                (Some(field), false) => {
+                    let place = field.place.clone();
+                    let secret = field.secret()?;
+                    check_credential(secret.expose(), client_auth).map_err(|why| place.error(why))?;
+                    Credential::Secret(secret)
+                }
+                (None, true) => Credential::Provided {
+                    name: name.map(Field::filled).transpose()?.unwrap_or_else(|| "client_secret".to_owned()),
+                },
+                (None, false) => {
+                    return Err(missing("client_secret", "the secret that the provider gave with the client's identifier"));
+                }
+            },
+        };
+
+        let is_basic = |scheme: &str| scheme.eq_ignore_ascii_case("Basic");
+        let is_needed = config.grant != Grant::ApiToken || config.attach.scheme.as_deref().is_some_and(is_basic);
+        config.client_id = match client_id {
+            None if is_needed => return Err(missing("client_id", "the client's identifier at the provider")),
+            None => None,
+            Some(field) => {
+                let place = field.place.clone();
+                let text = field.text()?;
+                let is_raw = config.grant == Grant::ApiToken || config.client_auth == ClientAuth::BasicRaw;
+                check_credential(&text, if is_raw { ClientAuth::BasicRaw } else { config.client_auth })
+                    .map_err(|why| place.error(why))?;
+                if is_raw && text.contains(':') {
+                    return Err(place.error(
+                        "holds a `:`, which ends the name in HTTP Basic authentication (RFC 7617 section 2): check it",
+                    ));
+                }
+                Some(text)
+            }
+        };
+        Ok(())
+    }
+
+    /// The profile's parameters with the user's put over them. One that is empty would be as good as absent for a server
+    /// (RFC 6749 section 3.2), so it is: that is how to leave out one of the profile's.
+    fn parameters(&mut self, mut parameters: Vec<(String, String)>) -> Result<Vec<(String, String)>, Error> {
+        for (name, field) in self.take_one("parameters").map(Field::entries).transpose()?.unwrap_or_default() {
+            let place = field.place.clone();
+            grammar::check_parameter(&name).map_err(|why| place.error(why))?;
+            let value = field.text()?;
+            match parameters.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, known)) => *known = value,
+                None => parameters.push((name, value)),
+            }
+        }
+        parameters.retain(|(_, value)| !value.is_empty());
+        Ok(parameters)
+    }
+
+    fn store(&mut self, policy: &Policy) -> Result<Option<StoreConfig>, Error> {
+        let store = StoreConfig { timeout: policy.store_timeout };
+        match self.take_one("store") {
+            None => Ok(None),
+            Some(field) => Ok(field.boolean()?.then_some(store)),
+        }
+    }
+}
+
+/// A profile's variables and their values.
+struct Variables<'p> {
+    profile: &'p Profile,
+    values: BTreeMap<String, String>,
+}
+
+impl Variables<'_> {
+    /// A template with its holes filled; none if a variable that may be left out was.
+    fn fill(&self, template: &Template) -> Result<Option<String>, Error> {
+        let name = match template.fill(&self.values) {
+            Ok(text) => return Ok(Some(text)),
+            Err(name) => name,
+        };
+        match self.profile.variables.iter().find(|variable| variable.name == name) {
+            Some(variable) if variable.required => Err(missing(name, &variable.description)),
+            _ => Ok(None),
+        }
+    }
+
+    /// A template that can't be done without.
+    fn fill_required(&self, template: &Template) -> Result<String, Error> {
+        self.fill(template)?.ok_or_else(|| {
+            let name = template.variables().find(|name| !self.values.contains_key(*name)).unwrap_or_default();
+            let variable = self.profile.variables.iter().find(|variable| variable.name == name);
+            missing(name, variable.map(|variable| &*variable.description).unwrap_or_default())
+        })
+    }
+
+    fn url(&self, (template, place): &(Template, Place), allow_loopback_http: bool) -> Result<EndpointUrl, Error> {
+        let text = self.fill_required(template)?;
+        let url = EndpointUrl::parse(&text, allow_loopback_http)
+            .map_err(|why| place.error(format!("is not accepted: {why}")))?;
+        // A name that the library sends itself would arrive twice (RFC 6749 section 3.2), and a secret in a URL is in every log.
+        let query = text.split_once('?').map(|(_, query)| query).unwrap_or_default();
+        for (name, _) in form_urlencoded::parse(query.as_bytes()) {
+            grammar::check_parameter(&name)
+                .map_err(|why| place.error(format!("has the parameter `{name}` in its query, which {why}")))?;
+        }
+        Ok(url)
+    }
+
+    fn parameters(&self, templates: &[(String, Template)]) -> Result<Vec<(String, String)>, Error> {
+        let filled = templates.iter().map(|(name, template)| Ok((name, self.fill(template)?)));
+        filled
+            .filter_map(|entry| match entry {
+                Ok((name, value)) => value.map(|value| Ok((name.clone(), value))),
+                Err(error) => Some(Err(error)),
+            })
+            .collect()
+    }
+
+    fn attachment(&self, grant: Grant) -> Result<Attachment, Error> {
+        let attach = &self.profile.attach;
+        let (scheme, query) = match (&self.profile.api_token, grant) {
+            (Some(api_token), Grant::ApiToken) => (&api_token.scheme, &api_token.insecure_query),
+            _ => (&attach.scheme, &attach.insecure_query),
+        };
+        Ok(Attachment {
+            header: self.fill_required(&attach.header)?,
+            scheme: scheme.clone(),
+            headers: self.parameters(&attach.headers)?,
+            insecure_query: query.as_ref().map(|template| self.fill(template)).transpose()?.flatten(),
+        })
+    }
+
+    fn api_origins(&self, allow_loopback_http: bool) -> Result<Vec<Origin>, Error> {
+        let mut origins = Vec::new();
+        for (template, place) in &self.profile.api_origins {
+            let Some(text) = self.fill(template)? else {
+                continue;
+            };
+            let url = EndpointUrl::parse(&text, allow_loopback_http)
+                .map_err(|why| place.error(format!("is not accepted: {why}")))?;
+            let origin = url.origin();
+            if !origins.contains(&origin) {
+                origins.push(origin);
+            }
+        }
+        Ok(origins)
+    }
+
+    fn authorization(&self, allow_loopback_http: bool) -> Result<Option<Authorization>, Error> {
+        let Some(request) = &self.profile.authorization else {
+            return Ok(None);
+        };
+        let issuer = request.issuer.as_ref().map(|(template, _)| self.fill(template)).transpose()?.flatten();
+        Ok(Some(Authorization {
+            endpoint: self.url(&request.endpoint, allow_loopback_http)?,
+            iss_required: request.iss_required && issuer.is_some(),
+            issuer,
+            parameters: self.parameters(&request.parameters)?,
+        }))
+    }
+
+    /// The variables that the server sees when it makes a token or looks at one.
+    fn identity(&self) -> Vec<(String, String)> {
+        let token = self.profile.token.iter();
+        let templates = token.flat_map(|token| {
+            token.parameters.iter().map(|(_, template)| template).chain([&token.endpoint.0])
+        });
+        let templates = templates.chain(self.profile.attach.headers.iter().map(|(_, template)| template));
+        let names: Vec<&str> = templates.flat_map(Template::variables).collect();
+        let values = self.values.iter().filter(|(name, _)| names.contains(&&***name));
+        values.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+}
+
+/// Every option that does not come from a profile. A profile's variables can't have these names.
+pub(crate) const OPTIONS: &[&str] = &[
+    "allow_loopback_http",
+    "api_origins",
+    "api_token",
+    "aside",
+    "audience",
+    "client_auth",
+    "client_id",
+    "client_secret",
+    "client_secret_provided",
+    "credential_name",
+    "grant",
+    "parameters",
+    "policy",
+    "redirect_uri",
+    "request_timeout",
+    "resource",
+    "scope",
+    "store",
+    "tls_id",
+];
+
+/// What is assumed where neither an answer nor the profile nor the user says how long a token lives: the hour that most servers give.
+const ASSUMED_LIFETIME: MissingLifetime = MissingLifetime::Assume(3_600_000);
+
+fn read_profile(object: &mut Object<'_>) -> Result<Profile, Error> {
+    let field = object.require("profile").map_err(|_| missing("profile", "a built-in name, or a document"))?;
+    let Value::Text(text) = &field.value else {
+        return Profile::read(Field { place: Place::root(Kind::Profile), value: field.value });
+    };
+    let text = text.expose();
+    if text.trim_start_matches('\u{feff}').trim_start().starts_with('{') {
+        return Profile::parse(text);
+    }
+    let Some(document) = Profile::built_in(text) else {
+        return Err(match near(text, Profile::built_in_names()) {
+            Some(meant) => field.place.error(format!("is not the name of a built-in profile: did you mean `{meant}`?")),
+            None => field.place.error(format!(
+                "is not the name of a built-in profile: {}, or a document, is allowed",
+                document::alternatives(Profile::built_in_names())
+            )),
+        });
+    };
+    Profile::parse(document)
+}
+
+fn take_variables<'a>(object: &mut Object<'a>, profile: &Profile) -> Vec<(String, Field<'a>)> {
+    let variables = profile.variables.iter();
+    variables.filter_map(|variable| Some((variable.name.clone(), object.take(&variable.name)?))).collect()
+}
+
+fn check_variables(
+    profile: &Profile,
+    given: Vec<(String, Field<'_>)>,
+    allow_loopback_http: bool,
+) -> Result<BTreeMap<String, String>, Error> {
+    let defaults = profile.variables.iter().filter_map(|variable| Some((variable.name.clone(), variable.default.clone()?)));
+    let mut values: BTreeMap<String, String> = defaults.collect();
+    for (name, field) in given {
+        let place = field.place.clone();
+        let text = field.text()?;
+        if let Some(variable) = profile.variables.iter().find(|variable| variable.name == name) {
+            let value = variable.format.check(&text, allow_loopback_http).map_err(|why| place.error(why))?;
+            values.insert(name, value);
+        }
+    }
+    Ok(values)
+}
+
+fn meanings(profile: &Profile) -> BTreeMap<String, ErrorMeaning> {
+    let meanings = profile.errors.iter();
+    meanings
+        .map(|(code, meaning)| {
+            let hint = match &meaning.hint {
+                Some(hint) => format!("{} means by `{code}`: {}; {hint}", profile.title, meaning.meaning),
+                None => format!("{} means by `{code}`: {}", profile.title, meaning.meaning),
+            };
+            (code.clone(), ErrorMeaning { hint, verdict: meaning.verdict })
+        })
+        .collect()
+}
+
+/// The scope option: a list, or one string with single spaces (RFC 6749 section 3.3).
+fn scope_tokens(field: Field<'_>) -> Result<Vec<String>, Error> {
+    if matches!(field.value, Value::List(_)) {
+        return field.list()?.into_iter().map(Field::text).collect();
+    }
+    let text = field.text()?;
+    Ok(if text.is_empty() { Vec::new() } else { text.split(' ').map(ToOwned::to_owned).collect() })
+}
+
+fn check_scope(token: &str, known: Option<&[String]>) -> Result<(), String> {
+    grammar::check(token, grammar::is_scope).map_err(|why| {
+        if token.is_empty() { "has an empty part: one space stands between two scopes".into() } else { format!("has a part that {why}") }
+    })?;
+    let Some(known) = known.filter(|known| !known.iter().any(|scope| scope == token)) else {
+        return Ok(());
+    };
+    let names = || known.iter().map(|scope| &**scope);
+    Err(match near(token, names()) {
+        Some(meant) => format!("names `{token}`, which the provider doesn't know: did you mean `{meant}`?"),
+        None => format!("names `{token}`, which the provider doesn't know: {} is allowed", document::alternatives(names())),
+    })
+}
+
+/// Says what a client identifier or a secret must not hold (RFC 6749 appendix A; RFC 7617 section 2).
+fn check_credential(text: &str, client_auth: ClientAuth) -> Result<(), String> {
+    match client_auth {
+        ClientAuth::BasicRaw => grammar::check(text, |character| !character.is_control()),
+        ClientAuth::BasicForm | ClientAuth::Body | ClientAuth::None => grammar::check(text, grammar::is_vschar),
+    }
+}
+
+/// Says what an API token must not hold: that depends on the header that it goes into.
+fn check_api_token(text: &str, scheme: Option<&str>) -> Result<(), String> {
+    match scheme {
+        Some(scheme) if scheme.eq_ignore_ascii_case("Basic") => check_credential(text, ClientAuth::BasicRaw),
+        Some(scheme) if scheme.eq_ignore_ascii_case("Bearer") => grammar::check(text, grammar::is_b64token),
+        _ => grammar::check(text, |character| character.is_ascii_graphic()),
+    }
+}
+
+/// Says why a URI is not accepted as a redirect URI (RFC 6749 section 3.1.2) or as a resource (RFC 8707 section 2).
+pub(crate) fn check_absolute_uri(uri: &str) -> Result<(), String> {
+    grammar::check(uri, |character| character.is_ascii_graphic())?;
+    let scheme = uri.split_once(':').map(|(scheme, _)| scheme).unwrap_or_default();
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.chars().all(|character| character.is_ascii_alphanumeric() || "+-.".contains(character));
+    if !is_scheme || uri.len() == scheme.len() + 1 {
+        return Err("is not absolute: it begins with a scheme, as in `https://app.example.com/callback`".into());
+    }
+    if uri.contains('#') {
+        return Err("has a fragment (`#…`): leave that out".into());
+    }
+    Ok(())
+}
+
+fn checked(field: Field<'_>, check: fn(&str) -> Result<(), String>) -> Result<String, Error> {
+    let place = field.place.clone();
+    let text = field.text()?;
+    check(&text).map_err(|why| place.error(why))?;
+    Ok(text)
+}
+
+fn narrowed<T: Copy + PartialEq>(all: &[(&'static str, T)], allowed: &[T]) -> Vec<(&'static str, T)> {
+    allowed.iter().filter_map(|wanted| all.iter().find(|(_, known)| known == wanted)).copied().collect()
+}
+
+fn missing(name: &str, description: &str) -> Error {
+    Place::option(name).error(format!("is missing: {description}"))
 }

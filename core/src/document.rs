@@ -58,7 +58,7 @@ pub(crate) struct Object<'a> {
 
 /// Reads a document.
 pub(crate) fn parse(text: &str, kind: Kind) -> Result<Field<'_>, Error> {
-    let place = Place { kind, pointer: String::new() };
+    let place = Place::root(kind);
     // A byte order mark is no JSON, but editors write one (RFC 8259 section 8.1).
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let raw: &RawValue = serde_json::from_str(text).map_err(|error| {
@@ -120,6 +120,14 @@ impl Value<'_> {
 }
 
 impl Place {
+    pub(crate) fn root(kind: Kind) -> Self {
+        Self { kind, pointer: String::new() }
+    }
+
+    pub(crate) fn option(name: &str) -> Self {
+        Self::root(Kind::Options).member(name)
+    }
+
     pub(crate) fn member(&self, name: &str) -> Self {
         let name = name.replace('~', "~0").replace('/', "~1");
         Self { kind: self.kind, pointer: format!("{}/{name}", self.pointer) }
@@ -236,6 +244,14 @@ impl<'a> Field<'a> {
         match self.value {
             Value::Members(members) => Ok(Object { place: self.place, members, known: Vec::new() }),
             other => Err(expected(&self.place, &other, "an object")),
+        }
+    }
+
+    /// Whether it is an object with this member.
+    pub(crate) fn names(&self, name: &str) -> bool {
+        match &self.value {
+            Value::Members(members) => members.iter().any(|(known, value)| known == name && !matches!(value, Value::Null)),
+            _ => false,
         }
     }
 
