@@ -18,7 +18,7 @@ use crate::{
     authority::Authority,
     cli::Options,
     hosts::Host,
-    package,
+    install,
     preflight::{self, Need},
     process::Child,
     progress::{self, Log, Outcome, Step, seconds},
@@ -37,7 +37,7 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
         Ok(Outcome::Made("built".to_owned()))
     })];
     for host in &hosts {
-        steps.extend(package::installing(tree, options, *host)?);
+        steps.extend(install::steps(tree, options, *host)?);
     }
     if hosts.contains(&Host::Rust) {
         steps.push(Step::new("rust driver", "", |log| {
@@ -267,12 +267,12 @@ impl Driver {
         let mut command = match host {
             Host::Rust => Command::new(tree.cargo_target.join("debug/demo-rust")),
             Host::Node => {
-                let mut node = host.interpreter(tree)?;
+                let mut node = install::interpreter(tree, host, "")?;
                 node.arg("examples/demo/node.mjs");
                 node
             }
             Host::Python => {
-                let mut python = host.interpreter(tree)?;
+                let mut python = install::interpreter(tree, host, "")?;
                 python.arg("examples/demo/python.py");
                 python
             }

@@ -11,6 +11,7 @@ mod cli;
 mod counts;
 mod demo;
 mod hosts;
+mod install;
 mod package;
 mod preflight;
 mod process;

@@ -1,14 +1,14 @@
 //! Every suite of the project, one line each, and `cargo xtask test` that runs them.
 
-use std::{process::Command, time::Instant};
+use std::{fs, time::Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::{
     cli::Options,
     counts::Report,
     hosts::Host,
-    package,
+    install,
     preflight::{self, Need},
     progress::{self, Log, Outcome, Step},
     tree::Tree,
@@ -27,30 +27,24 @@ const SUITES: &[Suite] = &[
     Suite::new("xtask", Report::Cargo, Program::Cargo("test --package xtask")),
     Suite::new("authority", Report::Cargo, Program::Cargo("test --package authority")),
     Suite::new("vectors-rust", Report::Plain, Program::Cargo("run --quiet --package vectors-rust -- tests/vectors")),
-    Suite::new(
-        "vectors-node",
-        Report::Plain,
-        Program::Script(Host::Node, "tests/vectors/runners/node.mjs tests/vectors"),
-    ),
-    Suite::new(
-        "vectors-python",
-        Report::Plain,
-        Program::Script(Host::Python, "tests/vectors/runners/python.py tests/vectors"),
-    ),
+    Suite::new("vectors-node", Report::Plain, Program::Node("", "tests/vectors/runners/node.mjs tests/vectors")),
+    Suite::new("vectors-python", Report::Plain, Program::Python("", "tests/vectors/runners/python.py tests/vectors")),
 ];
 
-pub struct Suite {
+struct Suite {
     /// Words joined by dashes; `cargo xtask test WORD` runs all suites that have it.
     name: &'static str,
     report: Report,
     program: Program,
 }
 
-/// What a suite runs, in the checkout, as words separated by spaces.
-pub enum Program {
+/// What a suite runs: words separated by spaces, in the checkout. A word like `tests/*.test.mjs` stands for the files.
+enum Program {
     Cargo(&'static str),
-    /// A program of one language, with that language's package installed.
-    Script(Host, &'static str),
+    /// Node with what the folder's `package-lock.json` lists, if there is one.
+    Node(&'static str, &'static str),
+    /// Python with what the folder's `requirements.txt` lists, if there is one.
+    Python(&'static str, &'static str),
 }
 
 impl Suite {
@@ -58,10 +52,12 @@ impl Suite {
         Self { name, report, program }
     }
 
-    fn host(&self) -> Host {
+    /// The language and the folder that may list what else has to be installed.
+    fn place(&self) -> (Host, &'static str) {
         match self.program {
-            Program::Cargo(_) => Host::Rust,
-            Program::Script(host, _) => host,
+            Program::Cargo(_) => (Host::Rust, ""),
+            Program::Node(folder, _) => (Host::Node, folder),
+            Program::Python(folder, _) => (Host::Python, folder),
         }
     }
 
@@ -71,27 +67,15 @@ impl Suite {
     }
 
     fn run(&self, tree: &Tree, log: &mut Log) -> Result<Outcome> {
-        log.test(&mut self.program.command(tree)?, self.report)
-    }
-}
-
-impl Program {
-    fn command(&self, tree: &Tree) -> Result<Command> {
-        match self {
-            Self::Cargo(words) => {
-                let mut command = tree.cargo();
-                command.args(words.split(' '));
-                Ok(command)
-            }
-            Self::Script(host, words) => {
-                if let Some(script) = words.split(' ').next() {
-                    ensure!(tree.root.join(script).exists(), "there is no {script}");
-                }
-                let mut command = host.interpreter(tree)?;
-                command.args(words.split(' '));
-                Ok(command)
-            }
+        let (host, folder) = self.place();
+        let (mut command, words) = match self.program {
+            Program::Cargo(words) => (tree.cargo(), words),
+            Program::Node(_, words) | Program::Python(_, words) => (install::interpreter(tree, host, folder)?, words),
+        };
+        for word in words.split(' ') {
+            command.args(files(tree, word)?);
         }
+        log.test(&mut command, self.report)
     }
 }
 
@@ -101,24 +85,46 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
         suites.iter().for_each(|suite| println!("{}", suite.name));
         return Ok(true);
     }
-    if suites.is_empty() {
-        bail!("no suite is called that; `cargo xtask test --list` shows all");
-    }
-    let needs: Vec<Need> =
-        suites.iter().flat_map(|suite| Need::of(suite.host(), options)).chain([Need::Disk(6)]).collect();
+    ensure!(!suites.is_empty(), "no suite is called that; `cargo xtask test --list` shows all");
+    let mut needs = vec![Need::Disk(6)];
+    suites.iter().for_each(|suite| needs.extend(Need::of(suite.place().0, options)));
     preflight::run(tree, options, &needs)?;
 
     let started = Instant::now();
     let mut steps = Vec::new();
-    let mut installed = Vec::new();
+    let mut hosts = Vec::new();
+    let mut places = Vec::new();
     for suite in suites {
-        // A package is made just before the first suite that needs it.
-        if !installed.contains(&suite.host()) {
-            installed.push(suite.host());
-            steps.extend(package::installing(tree, options, suite.host())?);
+        // Packages are made just before the first suite that needs them.
+        let place @ (host, folder) = suite.place();
+        if !hosts.contains(&host) {
+            hosts.push(host);
+            steps.extend(install::steps(tree, options, host)?);
+        }
+        if !places.contains(&place) {
+            places.push(place);
+            steps.extend(install::folder_steps(tree, host, folder));
         }
         steps.push(Step::new(suite.name, "", move |log| suite.run(tree, log)));
     }
     let summary = progress::run(tree, "test", steps, true)?;
     Ok(summary.report(started))
+}
+
+/// The word itself, or the files that its last part with a `*` stands for.
+fn files(tree: &Tree, word: &str) -> Result<Vec<String>> {
+    let Some((folder, pattern)) = word.rsplit_once('/').filter(|(_, pattern)| pattern.contains('*')) else {
+        return Ok(vec![word.to_owned()]);
+    };
+    let (prefix, suffix) = pattern.split_once('*').unwrap_or((pattern, ""));
+    let mut found = Vec::new();
+    for entry in fs::read_dir(tree.root.join(folder)).with_context(|| format!("there is no folder {folder}"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.starts_with(prefix) && name.ends_with(suffix) {
+            found.push(format!("{folder}/{name}"));
+        }
+    }
+    ensure!(!found.is_empty(), "no file is called {word}");
+    found.sort();
+    Ok(found)
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask vectors`: the vectors of any folder, through the public binding of each host.
 
-use std::{fs, path::PathBuf, process::Command, time::Instant};
+use std::{fs, process::Command, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -8,7 +8,7 @@ use crate::{
     cli::Options,
     counts::Report,
     hosts::Host,
-    package,
+    install,
     preflight::{self, Need},
     progress::{self, Step},
     tree::Tree,
@@ -25,7 +25,7 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
     let started = Instant::now();
     let mut steps = Vec::new();
     for host in hosts {
-        steps.extend(package::installing(tree, options, host)?);
+        steps.extend(install::steps(tree, options, host)?);
         let dir = dir.clone();
         steps.push(Step::new(format!("vectors: {}", host.name()), "", move |log| {
             log.test(runner(tree, host)?.arg(dir), Report::Plain)
@@ -36,22 +36,18 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
 }
 
 /// The program that replays vectors in one host; it takes the folder.
-pub fn runner(tree: &Tree, host: Host) -> Result<Command> {
-    let script = |name: &str| -> PathBuf { tree.root.join("tests/vectors/runners").join(name) };
-    let mut command;
-    match host {
+fn runner(tree: &Tree, host: Host) -> Result<Command> {
+    Ok(match host {
         Host::Rust => {
-            command = tree.cargo();
-            command.args(["run", "--quiet", "--package", "vectors-rust", "--"]);
+            let mut cargo = tree.cargo();
+            cargo.args(["run", "--quiet", "--package", "vectors-rust", "--"]);
+            cargo
         }
-        Host::Node => {
-            command = host.interpreter(tree)?;
-            command.arg(script("node.mjs"));
+        Host::Node | Host::Python => {
+            let script = if host == Host::Node { "node.mjs" } else { "python.py" };
+            let mut interpreter = install::interpreter(tree, host, "")?;
+            interpreter.arg(tree.root.join("tests/vectors/runners").join(script));
+            interpreter
         }
-        Host::Python => {
-            command = host.interpreter(tree)?;
-            command.arg(script("python.py"));
-        }
-    }
-    Ok(command)
+    })
 }

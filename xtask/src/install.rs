@@ -1,0 +1,153 @@
+//! An empty project per language with the packed artefact in it, as a user would have: here tests, examples and the
+//! demo run. A folder with programs that need more says so in a `package-lock.json` or a `requirements.txt`.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{
+    cache::fingerprint,
+    cli::Options,
+    hosts::Host,
+    package::{self, Stamp},
+    progress::{Log, Outcome, Step},
+    tree::Tree,
+};
+
+/// The steps after which [`interpreter`] works for programs without further needs.
+pub fn steps<'a>(tree: &'a Tree, options: &Options, host: Host) -> Result<Vec<Step<'a>>> {
+    if host == Host::Rust {
+        return Ok(Vec::new());
+    }
+    let mut steps = package::steps(tree, options, host)?;
+    steps.push(Step::new(format!("install for {}", host.name()), "", move |log| match host {
+        Host::Rust => bail!("cargo installs nothing"),
+        Host::Node => node_project(tree, log),
+        Host::Python => environment(tree, log, &tree.installed(host), None),
+    }));
+    Ok(steps)
+}
+
+/// The steps for what the programs in `folder` need beside our own package.
+pub fn folder_steps<'a>(tree: &'a Tree, host: Host, folder: &'static str) -> Vec<Step<'a>> {
+    let Some(list) = requirements(tree, host, folder) else {
+        return Vec::new();
+    };
+    vec![Step::new(format!("install {folder}"), "about 1 min the first time", move |log| match host {
+        Host::Rust => bail!("cargo installs nothing"),
+        Host::Node => {
+            npm_ci(log, &tree.root.join(folder))?;
+            Ok(Outcome::Made(tree.show(&list)))
+        }
+        Host::Python => environment(tree, log, &environment_dir(tree, folder), Some(&list)),
+    })]
+}
+
+/// Node or Python as the programs in `folder` are to be run: in the checkout, with the packed artefact installed.
+pub fn interpreter(tree: &Tree, host: Host, folder: &str) -> Result<Command> {
+    let installed = match host {
+        Host::Python if requirements(tree, host, folder).is_some() => environment_dir(tree, folder),
+        _ => tree.installed(host),
+    };
+    ensure!(installed.join(MARK).exists(), "nothing is installed in {}; that step failed", tree.show(&installed));
+    let mut command = match host {
+        Host::Rust => bail!("Rust programs run through cargo"),
+        Host::Node => Command::new("node"),
+        Host::Python => Command::new(installed.join("bin/python")),
+    };
+    command.current_dir(&tree.root);
+    Ok(command)
+}
+
+pub fn npm(dir: &Path) -> Command {
+    let mut command = Command::new("npm");
+    command.current_dir(dir);
+    for quiet in ["audit", "fund", "update_notifier"] {
+        command.env(format!("npm_config_{quiet}"), "false");
+    }
+    command
+}
+
+/// `npm ci` starts from nothing each time: needed only when what it would install has changed.
+pub fn npm_ci(log: &mut Log, dir: &Path) -> Result<()> {
+    let wanted = fingerprint(dir, &["package-lock.json"])?;
+    let mark = dir.join("node_modules").join(MARK);
+    if fs::read_to_string(&mark).ok() != Some(wanted.clone()) {
+        log.run(npm(dir).args(["ci", "--prefer-offline"]))?;
+        fs::create_dir_all(dir.join("node_modules"))?;
+        fs::write(&mark, wanted)?;
+    }
+    Ok(())
+}
+
+pub fn pip(python: &Path) -> Command {
+    let mut command = Command::new(python);
+    command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
+    command
+}
+
+fn node_project(tree: &Tree, log: &mut Log) -> Result<Outcome> {
+    let dir = tree.installed(Host::Node);
+    let package = packed(tree, Host::Node)?;
+    refreshed(tree, &dir, &[&package], || {
+        fs::write(dir.join("package.json"), "{ \"private\": true }\n")?;
+        log.run(npm(&dir).args(["install", "--no-package-lock"]).arg(&package))?;
+        // Node looks for a package beside a program and above it, so every program in the checkout finds this one.
+        let link = tree.root.join("node_modules/remint");
+        fs::create_dir_all(tree.root.join("node_modules"))?;
+        let _ = fs::remove_file(&link);
+        Ok(symlink(dir.join("node_modules/remint"), link)?)
+    })
+}
+
+fn environment(tree: &Tree, log: &mut Log, dir: &Path, list: Option<&PathBuf>) -> Result<Outcome> {
+    let package = packed(tree, Host::Python)?;
+    let inputs: Vec<&PathBuf> = [&package].into_iter().chain(list).collect();
+    refreshed(tree, dir, &inputs, || {
+        let python = dir.join("bin/python");
+        log.run(Command::new("python3").args(["-m", "venv"]).arg(dir))?;
+        if let Some(list) = list {
+            log.run(pip(&python).arg("--requirement").arg(list))?;
+        }
+        log.run(pip(&python).args(["--no-index", "--no-deps"]).arg(&package))
+    })
+}
+
+/// Empties `dir` and fills it again, unless it was filled from the very same files.
+fn refreshed(tree: &Tree, dir: &Path, inputs: &[&PathBuf], fill: impl FnOnce() -> Result<()>) -> Result<Outcome> {
+    let mut wanted = String::new();
+    for input in inputs {
+        wanted += &fingerprint(input.parent().context("a file is in a folder")?, &[&package::file_name(input)])?;
+    }
+    if fs::read_to_string(dir.join(MARK)).ok() != Some(wanted.clone()) {
+        if dir.exists() {
+            fs::remove_dir_all(dir)?;
+        }
+        fs::create_dir_all(dir)?;
+        fill()?;
+        fs::write(dir.join(MARK), wanted)?;
+    }
+    Ok(Outcome::Made(tree.show(dir)))
+}
+
+fn packed(tree: &Tree, host: Host) -> Result<PathBuf> {
+    Stamp::new(tree, host)?.package().context("nothing to install; its packaging step failed")
+}
+
+fn requirements(tree: &Tree, host: Host, folder: &str) -> Option<PathBuf> {
+    let name = if host == Host::Node { "package-lock.json" } else { "requirements.txt" };
+    let list = tree.root.join(folder).join(name);
+    (!folder.is_empty() && list.exists()).then_some(list)
+}
+
+fn environment_dir(tree: &Tree, folder: &str) -> PathBuf {
+    tree.installed(Host::Python).with_file_name(format!("python-{}", folder.replace('/', "-")))
+}
+
+/// Written last, so that what was interrupted doesn't count as done.
+const MARK: &str = ".installed";
