@@ -1,0 +1,180 @@
+//! The token that is handed out, and the place from which the hot path hands it out.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple};
+use remint::cache::Key;
+use remint::clock::Now;
+
+use crate::clock;
+use crate::core::Core;
+
+/// A token that can be put on requests. Printing it shows no secret.
+#[pyclass(frozen, module = "remint")]
+pub(crate) struct Token {
+    /// The token itself.
+    #[pyo3(get)]
+    access_token: Py<PyString>,
+    /// Its type, as in `Bearer`.
+    #[pyo3(get)]
+    token_type: String,
+    /// The value of the header that carries it.
+    #[pyo3(get)]
+    authorization: Py<PyString>,
+    /// The scope that was granted, space-separated.
+    #[pyo3(get)]
+    scope: Option<String>,
+    /// When it runs out, in Unix seconds; infinity if never.
+    #[pyo3(get)]
+    expires_at: f64,
+    /// Counts the tokens of one cache key, from 1.
+    #[pyo3(get)]
+    generation: u64,
+    /// The API call that it was handed out for.
+    #[pyo3(get)]
+    _call: String,
+    expires: Now,
+    clock: Option<Py<PyAny>>,
+}
+
+/// What a client holds for the hot path.
+#[pyclass(subclass, frozen, module = "remint._native")]
+pub(crate) struct LeaseCell {
+    bound: OnceLock<(Py<Core>, Option<Py<PyAny>>)>,
+    held: Mutex<Option<Arc<Held>>>,
+}
+
+struct Held {
+    token: Py<Token>,
+    key: Key,
+    generation: u64,
+    recheck: Now,
+    expires: Now,
+    epoch: AtomicU64,
+}
+
+#[pymethods]
+impl Token {
+    /// Seconds of life left, by whichever clock says less; 0 when it has run out.
+    fn expires_in(&self, py: Python<'_>) -> PyResult<f64> {
+        if self.expires_at.is_infinite() {
+            return Ok(self.expires_at);
+        }
+        let now = clock::read(self.clock.as_ref().map(|clock| clock.bind(py)))?;
+        Ok(seconds(now.until(self.expires).max(0)))
+    }
+
+    fn __repr__(&self) -> String {
+        let Self { token_type, generation, expires_at, .. } = self;
+        format!("<remint.Token {token_type} generation={generation} expires_at={expires_at} (redacted)>")
+    }
+
+    fn __reduce__(&self) -> PyResult<Py<PyAny>> {
+        Err(PyTypeError::new_err(
+            "a remint Token can't be pickled or copied: create the client in the worker, and ask it there",
+        ))
+    }
+}
+
+#[pymethods]
+impl LeaseCell {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self { bound: OnceLock::new(), held: Mutex::new(None) }
+    }
+
+    /// The token that was handed out here last, if it is still good. Never a request.
+    fn peek(&self, py: Python<'_>) -> PyResult<Option<Py<Token>>> {
+        self.good(py, |held| held.expires)
+    }
+
+    /// A token with life left. See `remint.Client`.
+    #[pyo3(signature = (min_ttl=None, force=None, timeout=None), text_signature = "($self, min_ttl=0, force=False, timeout=30)")]
+    fn token<'py>(
+        slf: &Bound<'py, Self>,
+        min_ttl: Option<Bound<'py, PyAny>>,
+        force: Option<Bound<'py, PyAny>>,
+        timeout: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        if min_ttl.is_none() && force.is_none() {
+            if let Some(token) = slf.get().good(slf.py(), |held| held.recheck)? {
+                return Ok(token.into_any());
+            }
+        }
+        Ok(slf.call_method1("_acquire", (min_ttl, force, timeout))?.unbind())
+    }
+
+    /// The token that may be handed out without asking the core.
+    fn _fresh(&self, py: Python<'_>) -> PyResult<Option<Py<Token>>> {
+        self.good(py, |held| held.recheck)
+    }
+
+    /// Ties the cell to its step machine, and to the clocks of a test.
+    #[pyo3(signature = (core, clock=None))]
+    fn _bind(&self, core: Py<Core>, clock: Option<Py<PyAny>>) {
+        // A second call would be a fault of the shell's, and changes nothing.
+        let _ = self.bound.set((core, clock));
+    }
+
+    fn __reduce__(&self) -> PyResult<Py<PyAny>> {
+        Err(PyTypeError::new_err("a remint client can't be pickled or copied: create it in the worker"))
+    }
+}
+
+impl LeaseCell {
+    /// Keeps what the core answered to a question that was asked in `epoch`.
+    pub(crate) fn keep(&self, py: Python<'_>, lease: remint::token::Lease, epoch: u64) -> PyResult<Py<Token>> {
+        let remint::token::Token { expires, generation, key, .. } = *lease.token;
+        let token = Token {
+            access_token: PyString::new(py, lease.token.access_token.expose()).unbind(),
+            token_type: lease.token.token_type.clone(),
+            authorization: PyString::new(py, lease.token.authorization.expose()).unbind(),
+            scope: lease.token.scope.clone(),
+            expires_at: if expires.wall >= NEVER { f64::INFINITY } else { seconds(expires.wall) },
+            generation,
+            _call: lease.call.to_string(),
+            expires,
+            clock: self.bound.get().and_then(|(_, clock)| Some(clock.as_ref()?.clone_ref(py))),
+        };
+        let token = Py::new(py, token)?;
+        let recheck = lease.recheck;
+        let held =
+            Arc::new(Held { token: token.clone_ref(py), key, generation, recheck, expires, epoch: epoch.into() });
+        // What was there is dropped after the lock, since that may run Python code.
+        let _old = self.held.lock().unwrap_or_else(PoisonError::into_inner).replace(held);
+        Ok(token)
+    }
+
+    /// The token, if both clocks are before `end` and it was not withdrawn.
+    fn good(&self, py: Python<'_>, end: impl Fn(&Held) -> Now) -> PyResult<Option<Py<Token>>> {
+        let Some((core, clock)) = self.bound.get() else { return Ok(None) };
+        let now = clock::read(clock.as_ref().map(|clock| clock.bind(py)))?;
+        // The lock ends here: nothing else is locked, and no Python code runs, while it is held.
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(held) = held else { return Ok(None) };
+        if now.until(end(&held)) <= 0 {
+            return Ok(None);
+        }
+        let (epoch, since) = (core.get().epoch(), held.epoch.load(Ordering::Acquire));
+        if epoch != since {
+            if !core.get().is_good(py, &held.key, held.generation, since) {
+                return Ok(None);
+            }
+            held.epoch.store(epoch, Ordering::Release);
+        }
+        Ok(Some(held.token.clone_ref(py)))
+    }
+}
+
+/// Milliseconds as seconds.
+#[expect(clippy::cast_precision_loss, reason = "exact for every time that a clock shows")]
+fn seconds(millis: i64) -> f64 {
+    millis as f64 / 1000.0
+}
+
+/// Later than any expiry that a server can give: a static token's.
+const NEVER: i64 = i64::MAX / 2;
