@@ -1,9 +1,58 @@
-//! `cargo xtask bench`: us and the peers, measured in one run by the programs in `tests/bench`.
+//! `cargo xtask bench`: us and the peers, measured in one run by one program per language. What they print is the
+//! result; it goes to the terminal as it is.
 
 use anyhow::Result;
 
-use crate::{cli::Options, tree::Tree};
+use crate::{
+    cli::Options,
+    hosts::Host,
+    install,
+    preflight::{self, Need},
+    progress::{self, Outcome, Step},
+    tree::Tree,
+};
 
-pub fn run(_tree: &Tree, _options: &Options) -> Result<bool> {
-    anyhow::bail!("later")
+pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
+    let hosts = options.hosts();
+    let mut needs = vec![Need::Disk(4)];
+    hosts.iter().for_each(|host| needs.extend(Need::of(*host, options)));
+    preflight::run(tree, options, &needs)?;
+
+    let mut results = Vec::new();
+    let mut steps = Vec::new();
+    for host in &hosts {
+        steps.extend(install::steps(tree, options, *host)?);
+        steps.extend(install::folder_steps(tree, *host, folder(*host)));
+    }
+    // Everything is compiled and installed before the first clock starts.
+    steps.push(Step::new("measure", "nothing else should run meanwhile", |log| {
+        for host in &hosts {
+            let mut command = match host {
+                Host::Rust => {
+                    let mut cargo = tree.cargo();
+                    cargo.args(["run", "--quiet", "--release", "--package", "bench-rust"]);
+                    cargo
+                }
+                Host::Node | Host::Python => {
+                    let mut interpreter = install::interpreter(tree, *host, folder(*host))?;
+                    let name = if *host == Host::Node { "bench.mjs" } else { "bench.py" };
+                    interpreter.arg(tree.root.join(folder(*host)).join(name));
+                    interpreter
+                }
+            };
+            results.push(log.read(&mut command)?);
+        }
+        Ok(Outcome::Made(format!("{} languages", hosts.len())))
+    }));
+    let summary = progress::run(tree, "bench", steps, false)?;
+    results.iter().for_each(|result| println!("\n{}", result.trim_end()));
+    Ok(summary.failures.is_empty())
+}
+
+fn folder(host: Host) -> &'static str {
+    match host {
+        Host::Rust => "tests/bench/rust",
+        Host::Node => "tests/bench/node",
+        Host::Python => "tests/bench/python",
+    }
 }

@@ -140,9 +140,14 @@ impl Log {
 
     /// Runs a program that must end well.
     pub fn run(&mut self, command: &mut Command) -> Result<()> {
-        let (code, _) = self.watch(command)?;
+        self.read(command).map(drop)
+    }
+
+    /// What a program wrote that must end well.
+    pub fn read(&mut self, command: &mut Command) -> Result<String> {
+        let (code, output) = self.watch(command)?;
         ensure!(code == Some(0), "{}", ended(command, code));
-        Ok(())
+        Ok(output)
     }
 
     /// Runs a suite and reads what it reports. One that dies or reports nothing has failed.

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    path::{Path, PathBuf},
+    path::{Path, PathBuf, absolute},
     process::Command,
 };
 
@@ -22,7 +22,10 @@ impl Tree {
         let manifest = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         let root =
             Path::new(&manifest).parent().context("xtask must stay in the folder below the workspace's")?.to_path_buf();
-        let cargo_target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        let cargo_target = match env::var_os("CARGO_TARGET_DIR") {
+            Some(dir) => absolute(dir)?,
+            None => root.join("target"),
+        };
         Ok(Self { root, cargo_target })
     }
 
