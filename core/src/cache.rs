@@ -1,17 +1,299 @@
-//! Who is who: the key under which a token is kept.
+//! Who is who, and what is kept for them: cache keys, and the entry of each.
 
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
+use core::hash::{BuildHasherDefault, Hasher};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hashbrown::HashMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::{Digest as _, Sha256};
+
+use crate::clock::Now;
+use crate::config::{Config, Credential};
+use crate::error::Error;
+use crate::event::Want;
+use crate::response::Verdict;
+use crate::secret::Secret;
+use crate::step::FlightId;
+use crate::token::Token;
 
 /// The identity of a token: a digest over everything that can change it, and over no secret.
 ///
 /// In JSON: 43 characters of base64url.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Key(pub(crate) [u8; 32]);
+
+/// The part of every key that a client's configuration fixes, digested once.
+#[derive(Clone)]
+pub(crate) struct KeyPrefix(Sha256);
+
+impl KeyPrefix {
+    pub(crate) fn new(config: &Config) -> Self {
+        let mut digest = Sha256::new();
+        field(&mut digest, b"remint key 1");
+        field(&mut digest, config.token_endpoint.as_ref().map_or("", |endpoint| endpoint.as_str()).as_bytes());
+        field(&mut digest, config.client_id.as_deref().unwrap_or_default().as_bytes());
+        match &config.credential {
+            Credential::Secret(secret) => {
+                // Thirty-two bits tell two secrets of one client apart, and are too few to confirm a guess by.
+                let fingerprint = Sha256::digest(secret.expose().as_bytes());
+                field(&mut digest, fingerprint.get(..4).unwrap_or_default());
+            }
+            Credential::Provided { name } => field(&mut digest, name.as_bytes()),
+            Credential::None => field(&mut digest, b""),
+        }
+        for text in [config.client_auth.as_str(), config.grant.as_str(), config.tls_id.as_deref().unwrap_or_default()] {
+            field(&mut digest, text.as_bytes());
+        }
+        for list in [&config.resource, &config.audience] {
+            fields(&mut digest, list.iter().map(String::as_str));
+        }
+        for pairs in [&config.identity, &config.parameters] {
+            fields(&mut digest, pairs.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]));
+        }
+        Self(digest)
+    }
+
+    /// The key of one wish. The scope is a set: its order and repetitions make no difference (STD-12).
+    pub(crate) fn key(&self, want: &Want, own_scope: &[String]) -> Key {
+        let mut digest = self.0.clone();
+        fields(&mut digest, want.subject.as_deref().into_iter());
+        let mut scope: Vec<&str> = want.scope.as_deref().unwrap_or(own_scope).iter().map(String::as_str).collect();
+        scope.sort_unstable();
+        scope.dedup();
+        fields(&mut digest, scope.into_iter());
+        Key(digest.finalize().into())
+    }
+}
+
+/// Every field is preceded by its length, so that no two lists of fields read alike (P-22).
+fn field(digest: &mut Sha256, bytes: &[u8]) {
+    digest.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
+    digest.update(bytes);
+}
+
+fn fields<'a>(digest: &mut Sha256, texts: impl Iterator<Item = &'a str> + Clone) {
+    digest.update(u64::try_from(texts.clone().count()).unwrap_or(u64::MAX).to_be_bytes());
+    texts.for_each(|text| field(digest, text.as_bytes()));
+}
+
+/// All that is kept, bounded.
+pub(crate) struct Cache {
+    entries: HashMap<Key, Entry, BuildHasherDefault<DigestHasher>>,
+    /// Who goes first when room is needed: by the end of the token's life on the boot clock; no token, no life.
+    ends: BTreeSet<(i64, Key)>,
+    capacity: usize,
+}
+
+/// What is kept for one key.
+#[derive(Default)]
+pub(crate) struct Entry {
+    /// The token in hand; it may have run out.
+    pub(crate) held: Option<Held>,
+    /// The flight in the air.
+    pub(crate) flight: Option<FlightId>,
+    /// Counts the tokens of this key.
+    pub(crate) generation: u64,
+    /// What few entries have.
+    pub(crate) rare: Option<Box<Rare>>,
+    end: i64,
+}
+
+/// A token in hand.
+#[derive(Clone)]
+pub(crate) struct Held {
+    pub(crate) token: Arc<Token>,
+    /// The life it had left when it arrived: what the margins are made of.
+    pub(crate) life: i64,
+    /// The flight that brought it.
+    pub(crate) flight: FlightId,
+}
+
+/// What an entry has only while something is out of the ordinary, or where a person is behind it.
+#[derive(Default)]
+pub(crate) struct Rare {
+    pub(crate) refresh: Option<Refresh>,
+    /// The host wants to be told of every new refresh token.
+    pub(crate) on_rotated: bool,
+    pub(crate) trouble: Option<Trouble>,
+    /// How the last flight ended, for those who waited for it and have yet to ask, if not with the token in hand.
+    pub(crate) outcome: Option<(FlightId, Outcome)>,
+    pub(crate) rejections: Rejections,
+    /// The record as the shared store has it.
+    pub(crate) stored: Option<Secret>,
+    /// A record that the store has yet to take, and when to try again.
+    pub(crate) unsaved: Option<(Secret, i64)>,
+    /// The store has something newer, perhaps.
+    pub(crate) reload: bool,
+}
+
+/// A refresh token, and what is known of its fate.
+#[derive(Clone)]
+pub(crate) struct Refresh {
+    pub(crate) token: Secret,
+    pub(crate) state: RefreshState,
+    /// The scope it was granted for.
+    pub(crate) scope: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum RefreshState {
+    /// Never sent, or surely not used up.
+    Unspent,
+    /// Sent once without a clear answer.
+    Ambiguous,
+    /// Sent a second time after that.
+    Resent,
+    /// Sent twice without a clear answer: a third time would be a guess.
+    Exhausted,
+}
+
+/// What went wrong last, and until when nothing is tried.
+#[derive(Clone)]
+pub(crate) struct Trouble {
+    pub(crate) verdict: Verdict,
+    /// How many attempts failed in a row.
+    pub(crate) count: u32,
+    /// The next attempt, on the boot clock.
+    pub(crate) next: i64,
+    pub(crate) error: Error,
+}
+
+/// How a flight ended.
+#[derive(Clone)]
+pub(crate) enum Outcome {
+    /// With a token, which is not necessarily kept.
+    Token(Held),
+    /// With an error. Whether another flight may follow is in the entry's [`Trouble`], but for a code: that is sent once.
+    Error { error: Error, last: bool },
+}
+
+/// How often the API has refused this key's tokens in a row.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Rejections {
+    /// Generations refused in a row.
+    pub(crate) count: u32,
+    /// The last of them.
+    pub(crate) generation: u64,
+    /// Until when no other token is asked for on an API's word.
+    pub(crate) pause: i64,
+    /// The token was dropped because of it, and its successor is still to come.
+    pub(crate) dropped: bool,
+}
+
+impl Cache {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { entries: HashMap::default(), ends: BTreeSet::new(), capacity }
+    }
+
+    pub(crate) fn find(&self, key: &Key) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    pub(crate) fn find_mut(&mut self, key: &Key) -> Option<&mut Entry> {
+        self.entries.get_mut(key)
+    }
+
+    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = (&Key, &mut Entry)> {
+        self.entries.iter_mut()
+    }
+
+    /// The key's entry, made if there is none. A full cache gives up the entry that is nearest its end and
+    /// holds nothing irreplaceable; none if there is no such entry.
+    pub(crate) fn entry(&mut self, key: Key, shared_store: bool) -> Option<&mut Entry> {
+        if !self.entries.contains_key(&key) && self.entries.len() >= self.capacity {
+            let victim = self
+                .ends
+                .iter()
+                .find(|(_, key)| self.entries.get(key).is_some_and(|entry| entry.is_replaceable(shared_store)))
+                .copied()?;
+            self.ends.remove(&victim);
+            self.entries.remove(&victim.1);
+        }
+        let ends = &mut self.ends;
+        Some(self.entries.entry(key).or_insert_with(|| {
+            ends.insert((i64::MIN, key));
+            Entry { end: i64::MIN, ..Entry::default() }
+        }))
+    }
+
+    /// Puts a token into an entry, or takes it out.
+    pub(crate) fn hold(&mut self, key: Key, held: Option<Held>) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            let end = held.as_ref().map_or(i64::MIN, |held| held.token.expires.boot);
+            if end != entry.end {
+                self.ends.remove(&(entry.end, key));
+                self.ends.insert((end, key));
+                entry.end = end;
+            }
+            entry.held = held;
+        }
+    }
+}
+
+impl Entry {
+    /// The rare part, made if there is none.
+    pub(crate) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    pub(crate) fn refresh(&self) -> Option<&Refresh> {
+        self.rare.as_ref()?.refresh.as_ref()
+    }
+
+    pub(crate) fn trouble(&self) -> Option<&Trouble> {
+        self.rare.as_ref()?.trouble.as_ref()
+    }
+
+    pub(crate) fn rejections(&self) -> Rejections {
+        self.rare.as_ref().map(|rare| rare.rejections).unwrap_or_default()
+    }
+
+    /// The token of a generation, in hand or just handed out.
+    pub(crate) fn token(&self, generation: u64) -> Option<&Arc<Token>> {
+        let outcome = self.rare.as_ref().and_then(|rare| match &rare.outcome {
+            Some((_, Outcome::Token(held))) => Some(held),
+            _ => None,
+        });
+        self.held.iter().chain(outcome).map(|held| &held.token).find(|token| token.generation == generation)
+    }
+
+    /// Nothing is lost with it: no flight, and no refresh token that is nowhere else.
+    fn is_replaceable(&self, shared_store: bool) -> bool {
+        self.flight.is_none() && (shared_store || self.refresh().is_none())
+    }
+}
+
+impl Held {
+    /// The life left, in milliseconds: what the clock that is further on says.
+    pub(crate) fn left(&self, now: Now) -> i64 {
+        now.until(self.token.expires)
+    }
+}
+
+/// A key is a digest already: its first eight bytes are as good as any hash of it.
+#[derive(Default)]
+pub(crate) struct DigestHasher(u64);
+
+impl Hasher for DigestHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk::<8>() {
+            self.0 = u64::from_be_bytes(*first);
+        }
+    }
+
+    fn write_usize(&mut self, _: usize) {}
+}
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

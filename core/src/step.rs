@@ -348,3 +348,24 @@ id! {
     /// and whether the request was already repeated. Opaque to hosts. In JSON: `"c4"`.
     Call, "c"
 }
+
+impl Call {
+    pub(crate) fn new(generation: u64, minted: bool, retried: bool) -> Self {
+        Self(generation << 2 | u64::from(minted) << 1 | u64::from(retried))
+    }
+
+    /// The generation of the token that the request carried.
+    pub(crate) fn generation(self) -> u64 {
+        self.0 >> 2
+    }
+
+    /// The token was fetched for this very call.
+    pub(crate) fn is_minted(self) -> bool {
+        self.0 & 2 != 0
+    }
+
+    /// The request was already sent a second time.
+    pub(crate) fn is_retried(self) -> bool {
+        self.0 & 1 != 0
+    }
+}

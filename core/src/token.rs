@@ -1,13 +1,16 @@
-//! Tokens as hosts see them.
+//! Tokens as they arrive and as hosts see them.
 
 use alloc::string::String;
 use alloc::sync::Arc;
-use core::fmt;
+use alloc::vec::Vec;
 
 use serde::{Serialize, Serializer};
 
 use crate::cache::Key;
+use crate::client_auth;
 use crate::clock::Now;
+use crate::config::{Config, Grant};
+use crate::notice::NoticeKind;
 use crate::secret::Secret;
 use crate::step::Call;
 
@@ -30,7 +33,7 @@ pub struct TokenSet {
     /// Both clocks at the start of the request, where the lifetime is anchored.
     pub started: Now,
     /// What was odd about the answer.
-    pub oddities: alloc::vec::Vec<crate::notice::NoticeKind>,
+    pub oddities: Vec<NoticeKind>,
 }
 
 /// What the hot path needs: good without crossing a language boundary while both clocks are before `recheck`.
@@ -46,7 +49,7 @@ pub struct Lease {
 }
 
 /// A token that can be put on requests.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Token {
     /// The cache key it belongs to.
@@ -55,41 +58,81 @@ pub struct Token {
     pub generation: u64,
     /// The token itself.
     pub access_token: Secret,
-    /// Its type, as in `Bearer`.
-    pub token_type: String,
-    /// The name of the header it goes into.
-    pub header: String,
-    /// The value of that header.
-    pub authorization: Secret,
     /// The scope that was granted, space-separated.
-    pub scope: Option<String>,
+    pub scope: Option<Arc<str>>,
     /// When it has run out: either clock decides.
     pub expires: Now,
+    pub(crate) kind: Arc<TokenKind>,
 }
 
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token")
-            .field("key", &self.key)
-            .field("generation", &self.generation)
-            .field("token_type", &self.token_type)
-            .field("scope", &self.scope)
-            .field("expires", &self.expires)
-            .finish_non_exhaustive()
+/// What all tokens of a client have in common.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct TokenKind {
+    token_type: String,
+    header: String,
+    scheme: Option<String>,
+    /// The user name of HTTP Basic, for API tokens that go there as the password.
+    user: Option<String>,
+}
+
+impl TokenKind {
+    pub(crate) fn new(config: &Config) -> Self {
+        let scheme = config.attach.scheme.clone();
+        let basic = config.grant == Grant::ApiToken && scheme.as_deref() == Some("Basic");
+        Self {
+            // Every type but Bearer was refused when the answer was read.
+            token_type: scheme.clone().unwrap_or_else(|| "Bearer".into()),
+            header: config.attach.header.clone(),
+            scheme,
+            user: if basic { config.client_id.clone() } else { None },
+        }
+    }
+}
+
+impl Token {
+    /// Its type, as in `Bearer`.
+    #[must_use]
+    pub fn token_type(&self) -> &str {
+        &self.kind.token_type
+    }
+
+    /// The name of the header it goes into.
+    #[must_use]
+    pub fn header(&self) -> &str {
+        &self.kind.header
+    }
+
+    /// The value of that header.
+    #[must_use]
+    pub fn authorization(&self) -> Secret {
+        let token = self.access_token.expose();
+        match (&self.kind.user, &self.kind.scheme) {
+            // The id was checked when the options were read.
+            (Some(user), _) => Secret::new(client_auth::basic_raw(user, token).unwrap_or_default()),
+            (None, Some(scheme)) => {
+                // One exact allocation: a grown string would leave a copy of the token behind.
+                let mut value = String::with_capacity(scheme.len().saturating_add(1).saturating_add(token.len()));
+                value.push_str(scheme);
+                value.push(' ');
+                value.push_str(token);
+                Secret::new(value)
+            }
+            (None, None) => Secret::from(token),
+        }
     }
 }
 
 impl Serialize for Lease {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeStruct;
+        use serde::ser::SerializeStruct as _;
 
         let token = &*self.token;
         let mut lease = serializer.serialize_struct("Lease", 12)?;
         lease.serialize_field("use", token.access_token.expose())?;
-        lease.serialize_field("token_type", &token.token_type)?;
-        lease.serialize_field("header", &token.header)?;
-        lease.serialize_field("authorization", token.authorization.expose())?;
-        lease.serialize_field("scope", &token.scope)?;
+        lease.serialize_field("token_type", token.token_type())?;
+        lease.serialize_field("header", token.header())?;
+        lease.serialize_field("authorization", token.authorization().expose())?;
+        lease.serialize_field("scope", &token.scope.as_deref())?;
         lease.serialize_field("key", &token.key)?;
         lease.serialize_field("generation", &token.generation)?;
         lease.serialize_field("expires", &token.expires.boot)?;

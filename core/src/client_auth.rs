@@ -1,0 +1,109 @@
+//! How a client proves at the token endpoint who it is (RFC 6749 section 2.3).
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use form_urlencoded::byte_serialize;
+use zeroize::Zeroizing;
+
+use crate::config::ClientAuth;
+use crate::error::{Error, ErrorCode};
+
+/// Puts the client's identity on a token request, in exactly one place (STD-6).
+pub(crate) fn apply(
+    method: ClientAuth,
+    client_id: &str,
+    secret: Option<&str>,
+    headers: &mut Vec<(String, String)>,
+    form: &mut form_urlencoded::Serializer<'_, String>,
+) -> Result<(), Error> {
+    let secret = secret.unwrap_or_default();
+    match method {
+        ClientAuth::BasicForm => headers.push(("authorization".into(), basic_form(client_id, secret))),
+        ClientAuth::BasicRaw => headers.push(("authorization".into(), basic_raw(client_id, secret)?)),
+        ClientAuth::Body => {
+            form.append_pair("client_id", client_id);
+            // An empty secret may be left out, and an empty parameter counts as left out (STD-4).
+            if !secret.is_empty() {
+                form.append_pair("client_secret", secret);
+            }
+        }
+        ClientAuth::None => {
+            form.append_pair("client_id", client_id);
+        }
+    }
+    Ok(())
+}
+
+/// HTTP Basic with both parts form-encoded separately (RFC 6749 section 2.3.1 and appendix B, STD-7).
+fn basic_form(client_id: &str, secret: &str) -> String {
+    let mut pair = Zeroizing::new(String::new());
+    pair.extend(byte_serialize(client_id.as_bytes()));
+    pair.push(':');
+    pair.extend(byte_serialize(secret.as_bytes()));
+    basic(&pair)
+}
+
+/// HTTP Basic as it is (RFC 7617 section 2, STD-9).
+pub(crate) fn basic_raw(user: &str, password: &str) -> Result<String, Error> {
+    if user.contains(':') {
+        return Err(Error::new(
+            ErrorCode::InvalidOption,
+            "`client_id` holds a colon, which HTTP Basic cannot carry in a user name: check the id",
+        ));
+    }
+    if user.chars().chain(password.chars()).any(char::is_control) {
+        return Err(Error::new(
+            ErrorCode::InvalidOption,
+            "the client's id or secret holds a control character, which HTTP Basic cannot carry: remove a trailing line break",
+        ));
+    }
+    Ok(basic(&Zeroizing::new(format!("{user}:{password}"))))
+}
+
+/// Whether the two encodings of Basic give different bytes, so that a server that expects the other one refuses the client (P-12).
+pub(crate) fn encodings_differ(client_id: &str, secret: &str) -> bool {
+    [client_id, secret].iter().any(|part| byte_serialize(part.as_bytes()).ne([*part]) && !part.is_empty())
+}
+
+fn basic(pair: &str) -> String {
+    let mut value = String::with_capacity(6 + pair.len().div_ceil(3) * 4);
+    value.push_str("Basic ");
+    STANDARD.encode_string(pair, &mut value);
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{basic_form, basic_raw, encodings_differ};
+
+    #[test]
+    fn the_sample_of_rfc_6749_is_encoded_as_printed() {
+        let expected = "Basic czZCaGRSa3F0Mzo3RmpmcDBaQnIxS3REUmJuZlZkbUl3";
+        assert_eq!(basic_form("s6BhdRkqt3", "7Fjfp0ZBr1KtDRbnfVdmIw"), expected);
+    }
+
+    #[test]
+    fn odd_characters_are_form_encoded_before_base64() {
+        // openid/AppAuth-Android#337
+        let expected = "Basic MVBwRyUyRlErMTp6JTJGdFo5VndGWnFBcG1JUSUyQlpIMUk1cExrJTJGdUI0dWQlM0FYMiUyRjhiTCUyQndmRlR0MXJGdyUzRA==";
+        assert_eq!(basic_form("1PpG/Q 1", "z/tZ9VwFZqApmIQ+ZH1I5pLk/uB4ud:X2/8bL+wfFTt1rFw="), expected);
+    }
+
+    #[test]
+    fn raw_basic_is_utf_8_and_refuses_what_it_cannot_carry() {
+        assert_eq!(basic_raw("test", "123\u{a3}").unwrap(), "Basic dGVzdDoxMjPCow==");
+        assert!(basic_raw("a:b", "c").is_err());
+        assert!(basic_raw("a", "c\n").is_err());
+    }
+
+    #[test]
+    fn the_two_encodings_differ_only_for_odd_characters() {
+        assert!(!encodings_differ("plain", "letters-and_digits.123"));
+        assert!(encodings_differ("plain", "a+b"));
+        assert!(encodings_differ("a b", "plain"));
+    }
+}

@@ -1,0 +1,240 @@
+//! One request to the token endpoint and the reading of its answer, usable without the cache.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use serde::Deserialize;
+
+use crate::client_auth;
+use crate::clock::Now;
+use crate::config::{ClientAuth, Config, Credential, Method};
+use crate::error::{Error, ErrorCode};
+use crate::request::HttpRequest;
+use crate::response::{HttpResponse, Reading, Refusal};
+use crate::secret::Secret;
+use crate::token::TokenSet;
+
+/// What to ask the token endpoint for. In JSON: `{"refresh": {"refresh_token": "…"}}`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TokenRequest {
+    /// A token for the client itself (RFC 6749 section 4.4.2).
+    ClientCredentials {
+        /// The scope set, if not the client's own.
+        #[serde(default)]
+        scope: Option<Vec<String>>,
+    },
+    /// A token for a code (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
+    Code {
+        /// The code.
+        code: Secret,
+        /// The redirect URI of the authorization request, to the byte (STD-13).
+        redirect_uri: String,
+        /// The verifier whose challenge was sent.
+        verifier: Secret,
+    },
+    /// A token for a refresh token (RFC 6749 section 6).
+    Refresh {
+        /// The refresh token.
+        refresh_token: Secret,
+        /// Part of the granted scope, if not all of it.
+        #[serde(default)]
+        scope: Option<Vec<String>>,
+    },
+    /// A token for a GET request with HTTP Basic. Not OAuth.
+    BasicGet {},
+}
+
+/// The one thing that can read the answer to a request: made with it, and used up by reading.
+#[derive(Clone, Debug)]
+#[must_use = "the answer to the request can only be read with it"]
+pub struct Exchange {
+    config: Arc<Config>,
+    request: TokenRequest,
+    secret: Option<Secret>,
+    requested_scope: Vec<String>,
+}
+
+impl Config {
+    /// Builds a request to the token endpoint, and what reads its answer.
+    ///
+    /// The secret is the configured one. Where the host provides it at each request, see [`Config::build_with`].
+    ///
+    /// # Errors
+    /// `invalid_option` if the configuration lacks what the request needs.
+    pub fn build(self: &Arc<Self>, request: TokenRequest) -> Result<(HttpRequest, Exchange), Error> {
+        match &self.credential {
+            Credential::Secret(secret) => self.build_with(request, Some(secret.clone())),
+            Credential::None => self.build_with(request, None),
+            Credential::Provided { .. } => Err(Error::new(
+                ErrorCode::InvalidOption,
+                "the client secret is a function of the host's: read it, and use `build_with`",
+            )),
+        }
+    }
+
+    /// Builds a request to the token endpoint with a client secret that was read just now.
+    ///
+    /// # Errors
+    /// `invalid_option` if the configuration lacks what the request needs, or the secret cannot be sent.
+    pub fn build_with(
+        self: &Arc<Self>,
+        request: TokenRequest,
+        secret: Option<Secret>,
+    ) -> Result<(HttpRequest, Exchange), Error> {
+        let Some(endpoint) = &self.token_endpoint else {
+            return Err(Error::new(
+                ErrorCode::InvalidOption,
+                format!("the profile `{}` has no token endpoint: its grant is `{}`", self.profile, self.grant.as_str()),
+            ));
+        };
+        if let (Some(secret), ClientAuth::BasicForm | ClientAuth::Body) = (&secret, self.client_auth) {
+            check_secret(secret)?;
+        }
+        let mut form = form_urlencoded::Serializer::new(String::with_capacity(256));
+        let requested_scope = self.fill(&request, &mut form);
+        let mut headers = Vec::with_capacity(3);
+        headers.push(("accept".into(), "application/json".into()));
+        let client_id = self.client_id.as_deref().unwrap_or_default();
+        client_auth::apply(self.client_auth, client_id, secret.as_ref().map(Secret::expose), &mut headers, &mut form)?;
+        let form = form.finish();
+        let http = match self.method {
+            Method::Post => {
+                headers.push(("content-type".into(), "application/x-www-form-urlencoded".into()));
+                HttpRequest { method: "POST".into(), url: endpoint.as_str().into(), headers, body: Some(form) }
+            }
+            Method::Get => {
+                let pairs: Vec<_> = form_urlencoded::parse(form.as_bytes()).collect();
+                let pairs: Vec<_> = pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
+                HttpRequest { method: "GET".into(), url: endpoint.with_query(&pairs), headers, body: None }
+            }
+        };
+        Ok((http, Exchange { config: self.clone(), request, secret, requested_scope }))
+    }
+
+    /// Writes the request's own parameters and gives the scope that is asked for.
+    fn fill(&self, request: &TokenRequest, form: &mut form_urlencoded::Serializer<'_, String>) -> Vec<String> {
+        let mut requested = Vec::new();
+        match request {
+            TokenRequest::ClientCredentials { scope } => {
+                form.append_pair("grant_type", "client_credentials");
+                requested.clone_from(scope.as_ref().unwrap_or(&self.scope));
+            }
+            TokenRequest::Code { code, redirect_uri, verifier } => {
+                form.append_pair("grant_type", "authorization_code");
+                form.append_pair("code", code.expose());
+                form.append_pair("redirect_uri", redirect_uri);
+                form.append_pair("code_verifier", verifier.expose());
+            }
+            TokenRequest::Refresh { refresh_token, scope } => {
+                form.append_pair("grant_type", "refresh_token");
+                form.append_pair("refresh_token", refresh_token.expose());
+                if let Some(scope) = scope {
+                    requested.clone_from(scope);
+                }
+            }
+            TokenRequest::BasicGet {} => {}
+        }
+        if !requested.is_empty() {
+            form.append_pair("scope", &requested.join(" "));
+        }
+        for resource in &self.resource {
+            form.append_pair("resource", resource);
+        }
+        for audience in &self.audience {
+            form.append_pair("audience", audience);
+        }
+        for (name, value) in &self.parameters {
+            form.append_pair(name, value);
+        }
+        requested
+    }
+}
+
+impl Exchange {
+    /// Reads the answer (RFC 6749 sections 5.1 and 5.2).
+    ///
+    /// `started` is what both clocks showed when the request was started: the lifetime counts from there (STD-143).
+    ///
+    /// # Errors
+    /// What the server said, as one of the stable codes, with `retry_after` where it asked for a pause.
+    pub fn finish(self, response: HttpResponse<'_>, started: Now) -> Result<TokenSet, Error> {
+        let cap = self.config.policy.retry_after_max;
+        self.read(response, started).map_err(|refusal| match refusal.retry_after {
+            Some(pause) => refusal.error.with_retry_after(pause.min(cap)),
+            None => refusal.error,
+        })
+    }
+
+    /// Reads the answer, and on a refusal tells how to treat it.
+    pub(crate) fn read(&self, response: HttpResponse<'_>, started: Now) -> Result<TokenSet, Refusal> {
+        let mut secrets: Vec<&Secret> = self.secret.iter().collect();
+        match &self.request {
+            TokenRequest::Code { code, verifier, .. } => secrets.extend([code, verifier]),
+            TokenRequest::Refresh { refresh_token, .. } => secrets.push(refresh_token),
+            TokenRequest::ClientCredentials { .. } | TokenRequest::BasicGet {} => {}
+        }
+        let reading = Reading {
+            shape: &self.config.answer,
+            missing_lifetime: self.config.missing_lifetime,
+            errors: &self.config.errors,
+            requested_scope: &self.requested_scope,
+            secrets: &secrets,
+            started,
+            cap: self.config.policy.answer_cap,
+        };
+        reading.read(response).map_err(|refusal| self.explain(refusal))
+    }
+
+    /// The request may be sent again if its answer is lost: nothing is used up by it.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        matches!(self.request, TokenRequest::ClientCredentials { .. } | TokenRequest::BasicGet {})
+    }
+
+    /// The refresh token that is being spent.
+    pub(crate) fn refresh_token(&self) -> Option<&Secret> {
+        match &self.request {
+            TokenRequest::Refresh { refresh_token, .. } => Some(refresh_token),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_code(&self) -> bool {
+        matches!(self.request, TokenRequest::Code { .. })
+    }
+
+    /// Names the likeliest cause of a refused client: the two encodings of Basic (P-12).
+    fn explain(&self, mut refusal: Refusal) -> Refusal {
+        let basic = matches!(self.config.client_auth, ClientAuth::BasicForm | ClientAuth::BasicRaw);
+        let client_id = self.config.client_id.as_deref().unwrap_or_default();
+        let secret = self.secret.as_ref().map(Secret::expose).unwrap_or_default();
+        if refusal.error.code() == ErrorCode::InvalidClient && basic && client_auth::encodings_differ(client_id, secret)
+        {
+            let (now, other) = match self.config.client_auth {
+                ClientAuth::BasicRaw => ("client_secret_basic_raw", "client_secret_basic"),
+                _ => ("client_secret_basic", "client_secret_basic_raw"),
+            };
+            let hint = format!(
+                "the id or secret holds characters that servers read differently: `client_auth` is `{now}`, and this server may want `{other}` or `client_secret_post`"
+            );
+            refusal.error = refusal.error.with_hint(hint);
+        }
+        refusal
+    }
+}
+
+/// `client_secret` is *VSCHAR (RFC 6749 appendix A.2, STD-10). The configured one was checked when it was read; this is for provided ones.
+fn check_secret(secret: &Secret) -> Result<(), Error> {
+    match secret.expose().char_indices().find(|(_, char)| !matches!(char, ' '..='~')) {
+        None => Ok(()),
+        Some((at, _)) => Err(Error::new(
+            ErrorCode::InvalidOption,
+            format!(
+                "the provided client secret holds a character at byte {at} that is not printable ASCII: trim a trailing line break"
+            ),
+        )),
+    }
+}

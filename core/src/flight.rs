@@ -1,0 +1,989 @@
+//! Flights: one attempt each to get a token, from take-off to landing.
+//!
+//! The order within a flight: sleep, lock the store, read the client secret, write the intent, send, tell the host of a new
+//! refresh token, save, settle. What a configuration does not need is left out.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::cache::{Held, Key, Outcome, Refresh, RefreshState};
+use crate::clock::Now;
+use crate::config::{Credential, Grant};
+use crate::error::{Error, ErrorCode};
+use crate::event::{FailureKind, Received, StoreResult, Want};
+use crate::exchange::{Exchange, TokenRequest};
+use crate::machine::{Core, Turn, closed};
+use crate::notice::{NoticeKind, Reason};
+use crate::response::{HttpResponse, Refusal, Verdict};
+use crate::secret::Secret;
+use crate::step::{FlightId, OpId, Operation, Provision, StoreCommand, Withdraw};
+use crate::store::{Record, fingerprint};
+use crate::token::TokenSet;
+
+/// One attempt to get a token, shared by all who wait for it.
+pub(crate) struct Flight {
+    pub(crate) key: Key,
+    pub(crate) started: Now,
+    /// The life that the token in hand had left at the start.
+    pub(crate) left: i64,
+    /// It sleeps until then, on the boot clock.
+    pub(crate) asleep_until: Option<i64>,
+    work: Work,
+    /// The client secret, read for this flight.
+    secret: Option<Secret>,
+    /// The store's lock is ours.
+    locked: bool,
+    /// The token arrived dead once, and was asked for again.
+    redone: bool,
+    /// The store was read again after a refused refresh token.
+    reread: bool,
+    /// How often a save was repeated after a conflict.
+    saves: u32,
+    /// The refresh token that this flight spent.
+    spent: Option<Secret>,
+    /// The token that waits to be handed out until what came with it is saved.
+    arrived: Option<Held>,
+}
+
+/// What a flight is for.
+pub(crate) struct Work {
+    subject: Option<String>,
+    scope: Option<Vec<String>>,
+    reason: Reason,
+    code: Option<Code>,
+}
+
+/// A person's consent, to be used once.
+pub(crate) struct Code {
+    pub(crate) code: Secret,
+    pub(crate) redirect_uri: String,
+    pub(crate) verifier: Secret,
+}
+
+impl Work {
+    pub(crate) fn renew(want: &Want, reason: Reason) -> Self {
+        Self { subject: want.subject.clone(), scope: want.scope.clone(), reason, code: None }
+    }
+
+    pub(crate) fn exchange(want: &Want, code: Code) -> Self {
+        Self { code: Some(code), ..Self::renew(want, Reason::Exchanged) }
+    }
+}
+
+/// What is under way, by operation.
+#[derive(Default)]
+pub(crate) struct Operations {
+    pending: BTreeMap<OpId, Pending>,
+    /// The same by `until`.
+    ends: BTreeSet<(i64, OpId)>,
+    /// Requests whose time was up: a refresh token in a late answer must not be lost.
+    late: VecDeque<(OpId, Key, Exchange, Now)>,
+    count: u64,
+}
+
+struct Pending {
+    flight: FlightId,
+    until: i64,
+    what: What,
+}
+
+enum What {
+    Send {
+        exchange: Exchange,
+        started: Now,
+    },
+    Secret,
+    Rotated,
+    Lock,
+    Release,
+    Intent(Secret),
+    Reread,
+    Save(Secret),
+    /// Nobody waits for it: a record that the store did not take in time.
+    SaveAgain {
+        key: Key,
+        record: Secret,
+    },
+}
+
+/// How many unanswered requests are remembered for the sake of a late answer.
+const LATE: usize = 64;
+
+impl Operations {
+    fn add(&mut self, flight: FlightId, until: i64, what: What) -> OpId {
+        self.count = self.count.saturating_add(1);
+        let op = OpId(self.count);
+        self.ends.insert((until, op));
+        self.pending.insert(op, Pending { flight, until, what });
+        op
+    }
+
+    fn take(&mut self, op: OpId) -> Option<Pending> {
+        let pending = self.pending.remove(&op)?;
+        self.ends.remove(&(pending.until, op));
+        Some(pending)
+    }
+
+    fn overdue(&self, now: Now, but: Option<OpId>) -> Option<OpId> {
+        self.ends.iter().take_while(|(until, _)| *until <= now.boot).map(|(_, op)| *op).find(|op| Some(*op) != but)
+    }
+
+    fn remember(&mut self, op: OpId, key: Key, exchange: Exchange, started: Now) {
+        if self.late.len() >= LATE {
+            self.late.pop_front();
+        }
+        self.late.push_back((op, key, exchange, started));
+    }
+
+    fn recall(&mut self, op: OpId) -> Option<(Key, Exchange, Now)> {
+        let at = self.late.iter().position(|(late, ..)| *late == op)?;
+        self.late.remove(at).map(|(_, key, exchange, started)| (key, exchange, started))
+    }
+}
+
+/// Starting, and going on from one operation to the next.
+impl Core {
+    /// Starts a flight, at once or after a sleep.
+    pub(crate) fn take_off(&mut self, key: Key, work: Work, sleep: Option<i64>, turn: &mut Turn<'_>) -> FlightId {
+        let id = self.next_flight();
+        let left = self.cache.find(&key).and_then(|entry| entry.held.as_ref()).map_or(0, |held| held.left(turn.now));
+        let asleep_until = sleep.filter(|until| *until > turn.now.boot);
+        let flight = Flight {
+            key,
+            started: turn.now,
+            left: left.max(0),
+            asleep_until,
+            work,
+            secret: None,
+            locked: false,
+            redone: false,
+            reread: false,
+            saves: 0,
+            spent: None,
+            arrived: None,
+        };
+        self.flights.insert(id, flight);
+        if let Some(entry) = self.cache.find_mut(&key) {
+            entry.flight = Some(id);
+        }
+        match asleep_until {
+            Some(until) => turn.step.operations.push(Operation::Sleep { flight: id, until }),
+            None => self.begin(id, turn),
+        }
+        id
+    }
+
+    pub(crate) fn tick(&mut self, id: FlightId, turn: &mut Turn<'_>) {
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        match flight.asleep_until {
+            Some(until) if until > turn.now.boot => {
+                turn.step.operations.push(Operation::Sleep { flight: id, until });
+            }
+            Some(_) => {
+                flight.asleep_until = None;
+                self.begin(id, turn);
+            }
+            None => {}
+        }
+    }
+
+    /// A host whose timer is late must not keep callers waiting: any question about the key wakes its flight.
+    pub(crate) fn wake_overslept(&mut self, key: Key, turn: &mut Turn<'_>) {
+        if let Some(id) = self.cache.find(&key).and_then(|entry| entry.flight) {
+            let due = self
+                .flights
+                .get(&id)
+                .and_then(|flight| flight.asleep_until)
+                .is_some_and(|until| until <= turn.now.boot);
+            if due {
+                self.tick(id, turn);
+            }
+        }
+    }
+
+    fn begin(&mut self, id: FlightId, turn: &mut Turn<'_>) {
+        if self.config.store.is_some() {
+            self.lock(id, turn);
+        } else {
+            self.read_secret(id, turn);
+        }
+    }
+
+    fn read_secret(&mut self, id: FlightId, turn: &mut Turn<'_>) {
+        if matches!(self.config.credential, Credential::Provided { .. }) {
+            let until = turn.now.boot.saturating_add(self.config.request_timeout);
+            let op = self.operations.add(id, until, What::Secret);
+            turn.step.operations.push(Operation::Provide { op, flight: id, what: Provision::ClientSecret, until });
+        } else {
+            self.write_intent(id, turn);
+        }
+    }
+
+    /// A refresh token that may be replaced is not sent before the store knows that it is about to be.
+    fn write_intent(&mut self, id: FlightId, turn: &mut Turn<'_>) {
+        let Some(flight) = self.flights.get(&id) else { return };
+        let entry = self.cache.find(&flight.key);
+        let refresh = entry.and_then(|entry| entry.refresh());
+        let (true, Some(entry), Some(refresh)) =
+            (flight.work.code.is_none() && self.config.store.is_some(), entry, refresh)
+        else {
+            self.send(id, turn);
+            return;
+        };
+        let mut record = Record::new(entry.generation, entry.held.as_ref(), Some(refresh));
+        record.intent = Some(fingerprint(&refresh.token));
+        let record = record.to_text();
+        self.store(
+            id,
+            save(entry.rare.as_ref().and_then(|rare| rare.stored.as_ref()), &record, false),
+            What::Intent(record),
+            turn,
+        );
+    }
+
+    fn send(&mut self, id: FlightId, turn: &mut Turn<'_>) {
+        let built = self.token_request(id).and_then(|request| {
+            let secret = match &self.config.credential {
+                Credential::Secret(secret) => Some(secret.clone()),
+                Credential::Provided { .. } => self.flights.get(&id).and_then(|flight| flight.secret.clone()),
+                Credential::None => None,
+            };
+            self.config.build_with(request, secret)
+        });
+        let (request, exchange) = match built {
+            Ok(built) => built,
+            Err(error) => {
+                let verdict = Verdict::Terminal;
+                self.fail(id, Refusal { verdict, error, retry_after: None, refresh_token: None }, turn);
+                return;
+            }
+        };
+        if let Some(flight) = self.flights.get_mut(&id) {
+            flight.spent = exchange.refresh_token().cloned();
+            if let (true, Some(refresh)) = (
+                flight.spent.is_some(),
+                self.cache.find_mut(&flight.key).and_then(|entry| entry.rare().refresh.as_mut()),
+            ) {
+                if refresh.state == RefreshState::Ambiguous {
+                    refresh.state = RefreshState::Resent;
+                }
+            }
+        }
+        let until = turn.now.boot.saturating_add(self.config.request_timeout);
+        let op = self.operations.add(id, until, What::Send { exchange, started: turn.now });
+        let (tls_id, cap) = (self.config.tls_id.clone(), self.config.policy.answer_cap);
+        turn.step.operations.push(Operation::Send { op, flight: id, request, tls_id, until, cap });
+    }
+
+    fn token_request(&mut self, id: FlightId) -> Result<TokenRequest, Error> {
+        let Some(flight) = self.flights.get_mut(&id) else { return Err(closed()) };
+        // A code is used up here, whatever becomes of the request (STD-15).
+        if let Some(Code { code, redirect_uri, verifier }) = flight.work.code.take() {
+            return Ok(TokenRequest::Code { code, redirect_uri, verifier });
+        }
+        let scope = flight.work.scope.clone();
+        match self.config.grant {
+            Grant::ClientCredentials => Ok(TokenRequest::ClientCredentials { scope }),
+            Grant::BasicGet | Grant::ApiToken => Ok(TokenRequest::BasicGet {}),
+            Grant::AuthorizationCode => match self.cache.find(&flight.key).and_then(|entry| entry.refresh()) {
+                // The grant's whole scope is meant if the parameter is left out (RFC 6749 section 6).
+                Some(refresh) => Ok(TokenRequest::Refresh { refresh_token: refresh.token.clone(), scope: None }),
+                None => Err(reauthorization_required(false)),
+            },
+        }
+    }
+
+    /// Whether a flight would have anything to send.
+    pub(crate) fn can_renew(&self, key: Key) -> Result<(), Error> {
+        if self.config.grant != Grant::AuthorizationCode {
+            return Ok(());
+        }
+        match self.cache.find(&key).and_then(|entry| entry.refresh()) {
+            Some(refresh) if refresh.state == RefreshState::Exhausted => Err(reauthorization_required(true)),
+            Some(_) => Ok(()),
+            None if self.config.store.is_some() => Ok(()),
+            None => Err(reauthorization_required(false)),
+        }
+    }
+
+    /// A refresh token whose fate is not known is kept back while the access token lives: there is nothing left to lose only
+    /// after that. A server that takes a replaced one for a while spares us the wait.
+    pub(crate) fn waits_for_expiry(&self, key: Key) -> bool {
+        let state = self.cache.find(&key).and_then(|entry| entry.refresh()).map(|refresh| refresh.state);
+        self.config.rotation_grace.is_none() && matches!(state, Some(RefreshState::Ambiguous | RefreshState::Exhausted))
+    }
+}
+
+/// What came back.
+impl Core {
+    /// An operation without an answer has timed out once its `until` has passed, but for the one that is being answered now.
+    pub(crate) fn end_overdue(&mut self, answered: Option<OpId>, turn: &mut Turn<'_>) {
+        while let Some(op) = self.operations.overdue(turn.now, answered) {
+            self.failed(op, FailureKind::Timeout, turn);
+        }
+    }
+
+    pub(crate) fn received(&mut self, received: &Received, turn: &mut Turn<'_>) {
+        let response = HttpResponse { status: received.status, headers: &received.headers, body: &received.body };
+        let Some(pending) = self.operations.take(received.op) else {
+            if let Some((key, exchange, started)) = self.operations.recall(received.op) {
+                self.absorb(key, &exchange, exchange.read(response, started), turn);
+            }
+            return;
+        };
+        let What::Send { exchange, started } = pending.what else { return };
+        match exchange.read(response, started) {
+            Ok(token) => self.arrive(pending.flight, &exchange, token, turn),
+            Err(refusal) => self.refused(pending.flight, &exchange, received.status, refusal, turn),
+        }
+    }
+
+    pub(crate) fn failed(&mut self, op: OpId, kind: FailureKind, turn: &mut Turn<'_>) {
+        let Some(pending) = self.operations.take(op) else { return };
+        let id = pending.flight;
+        match pending.what {
+            What::Send { exchange, started } => {
+                if let (Some(flight), FailureKind::Timeout | FailureKind::Abandoned) = (self.flights.get(&id), kind) {
+                    self.operations.remember(op, flight.key, exchange.clone(), started);
+                }
+                self.lost(id, &exchange, kind, turn);
+            }
+            What::Secret => {
+                let error = Error::new(
+                    ErrorCode::HostError,
+                    "the function that gives the client secret failed: see its own error",
+                );
+                self.fail(id, passing(error), turn);
+            }
+            What::Rotated => {
+                let key = self.flights.get(&id).map(|flight| flight.key);
+                turn.notice(NoticeKind::PersistFailed, key, Some(id));
+                self.save_arrival(id, turn);
+            }
+            what => self.store_answered(id, what, StoreResult::Down, turn),
+        }
+    }
+
+    pub(crate) fn provided(&mut self, op: OpId, value: Option<Secret>, turn: &mut Turn<'_>) {
+        let Some(pending) = self.operations.take(op) else { return };
+        let id = pending.flight;
+        match (pending.what, value) {
+            (What::Secret, Some(value)) if self.config.grant == Grant::ApiToken => self.use_provided(id, value, turn),
+            (What::Secret, Some(value)) => {
+                if let Some(flight) = self.flights.get_mut(&id) {
+                    flight.secret = Some(value);
+                }
+                self.write_intent(id, turn);
+            }
+            (What::Secret, None) => {
+                let error = Error::new(
+                    ErrorCode::HostError,
+                    "the function that gives the client secret gave nothing: it must give a string",
+                );
+                self.fail(id, passing(error), turn);
+            }
+            (What::Rotated, _) => self.save_arrival(id, turn),
+            _ => {}
+        }
+    }
+
+    /// An API token that a function of the host's gives needs no request.
+    fn use_provided(&mut self, id: FlightId, token: Secret, turn: &mut Turn<'_>) {
+        let Some(flight) = self.flights.get(&id) else { return };
+        let (key, life) = (flight.key, self.config.policy.max_lifetime);
+        let generation = self.cache.find(&key).map_or(0, |entry| entry.generation).saturating_add(1);
+        let held = self.make_held(key, token, None, turn.now.plus(life), life, id, generation);
+        self.land(id, held, true, turn);
+    }
+
+    /// A token came. What came with it is made safe before anybody gets it.
+    fn arrive(&mut self, id: FlightId, exchange: &Exchange, set: TokenSet, turn: &mut Turn<'_>) {
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        let (key, now) = (flight.key, turn.now);
+        let expires = set.started.plus(set.lifetime);
+        let life = now.until(expires).min(set.lifetime);
+        if set.lifetime > 0 && life <= 0 && exchange.is_repeatable() && !flight.redone {
+            flight.redone = true;
+            self.read_secret(id, turn);
+            return;
+        }
+        let reason = flight.work.reason;
+        for oddity in set.oddities {
+            turn.notice(oddity, Some(key), Some(id));
+        }
+        let rotated = self.take_refresh_token(key, exchange, set.refresh_token, set.scope.as_deref(), turn);
+        let before = self.cache.find(&key).and_then(|entry| entry.held.clone()).filter(|held| held.left(now) > 0);
+        let renews = before.as_ref().is_none_or(|before| {
+            before.token.access_token != set.access_token || before.token.expires.boot < expires.boot
+        });
+        turn.notice(NoticeKind::Fetched(reason), Some(key), Some(id));
+        let held = match before.filter(|_| !renews) {
+            Some(before) => Held { flight: id, ..before },
+            None => {
+                let generation = self.cache.find(&key).map_or(0, |entry| entry.generation).saturating_add(1);
+                self.make_held(key, set.access_token, set.scope.as_deref(), expires, life, id, generation)
+            }
+        };
+        if let Some(flight) = self.flights.get_mut(&id) {
+            flight.arrived = Some(held);
+        }
+        let tell = rotated.filter(|_| {
+            self.cache.find(&key).is_some_and(|entry| entry.rare.as_ref().is_some_and(|rare| rare.on_rotated))
+        });
+        match tell {
+            Some(refresh_token) => {
+                let subject = self.flights.get(&id).and_then(|flight| flight.work.subject.clone());
+                let until = now.boot.saturating_add(self.config.request_timeout);
+                let op = self.operations.add(id, until, What::Rotated);
+                let what = Provision::Rotated { subject, refresh_token: refresh_token.expose().into() };
+                turn.step.operations.push(Operation::Provide { op, flight: id, what, until });
+            }
+            None => self.save_arrival(id, turn),
+        }
+    }
+
+    /// Keeps the refresh token of an answer: a new one replaces the old one, and none leaves it (RFC 6749 section 6, STD-33).
+    /// Gives the new one if there is one.
+    fn take_refresh_token(
+        &mut self,
+        key: Key,
+        exchange: &Exchange,
+        new: Option<Secret>,
+        scope: Option<&str>,
+        turn: &mut Turn<'_>,
+    ) -> Option<Secret> {
+        if exchange.is_repeatable() {
+            return None;
+        }
+        let rare = self.cache.find_mut(&key)?.rare();
+        let old = rare.refresh.take();
+        let current = old.as_ref().is_none_or(|old| exchange.is_code() || Some(&old.token) == exchange.refresh_token());
+        if !current {
+            // A late answer to an older token: what we have is newer.
+            rare.refresh = old;
+            return None;
+        }
+        let scope = scope.map(String::from).or_else(|| old.as_ref().and_then(|old| old.scope.clone()));
+        let replaces = old.as_ref().zip(new.as_ref()).is_some_and(|(old, new)| old.token != *new);
+        let told = new.clone().filter(|new| old.as_ref().is_none_or(|old| old.token != *new));
+        let token = new.or_else(|| old.map(|old| old.token))?;
+        rare.refresh = Some(Refresh { token, state: RefreshState::Unspent, scope });
+        if replaces && !exchange.is_code() {
+            turn.notice(NoticeKind::Rotated, Some(key), None);
+        }
+        told
+    }
+
+    fn save_arrival(&mut self, id: FlightId, turn: &mut Turn<'_>) {
+        let Some(flight) = self.flights.get(&id) else { return };
+        let Some(arrived) = &flight.arrived else { return };
+        if self.config.store.is_none() {
+            self.hand_out(id, turn);
+            return;
+        }
+        let entry = self.cache.find(&flight.key);
+        let mut record = Record::new(arrived.token.generation, Some(arrived), entry.and_then(|entry| entry.refresh()));
+        record.predecessor = flight.spent.as_ref().map(fingerprint);
+        let record = record.to_text();
+        let expect = entry.and_then(|entry| entry.rare.as_ref()?.stored.as_ref());
+        self.store(id, save(expect, &record, true), What::Save(record), turn);
+    }
+
+    fn hand_out(&mut self, id: FlightId, turn: &mut Turn<'_>) {
+        let Some(held) = self.flights.get_mut(&id).and_then(|flight| flight.arrived.take()) else { return };
+        let key = held.token.key;
+        let same = self
+            .cache
+            .find(&key)
+            .and_then(|entry| entry.held.as_ref())
+            .is_some_and(|before| before.token.generation == held.token.generation);
+        if same {
+            // The server gave what we had: asking again at once would give it again (google-auth-library-java#749).
+            turn.notice(NoticeKind::RenewedNothing, Some(key), Some(id));
+            let error = Error::new(
+                ErrorCode::ServerUnavailable,
+                "the token endpoint gave the same token with no later expiry: it renews later than it was asked to",
+            );
+            self.cache.hold(key, Some(held));
+            self.trouble(key, Verdict::Transient, error, None, turn);
+            self.settle(id, None, turn);
+            return;
+        }
+        let keep = held.left(turn.now) > 0;
+        if !keep {
+            turn.notice(NoticeKind::DeadOnArrival, Some(key), Some(id));
+        }
+        self.land(id, held, keep, turn);
+    }
+
+    /// Ends a flight with a token.
+    fn land(&mut self, id: FlightId, held: Held, keep: bool, turn: &mut Turn<'_>) {
+        let key = held.token.key;
+        if let Some(entry) = self.cache.find_mut(&key) {
+            entry.generation = held.token.generation;
+            if let Some(rare) = &mut entry.rare {
+                rare.trouble = None;
+                rare.rejections.dropped = false;
+            }
+        }
+        let outcome = if keep { None } else { Some(Outcome::Token(held.clone())) };
+        self.cache.hold(key, keep.then_some(held));
+        self.settle(id, outcome, turn);
+    }
+
+    /// The server said no.
+    fn refused(&mut self, id: FlightId, exchange: &Exchange, status: u16, mut refusal: Refusal, turn: &mut Turn<'_>) {
+        let Some(flight) = self.flights.get(&id) else { return };
+        let key = flight.key;
+        let salvaged = refusal.refresh_token.take();
+        if salvaged.is_some() {
+            self.take_refresh_token(key, exchange, salvaged, None, turn);
+        } else if exchange.refresh_token().is_some() {
+            let may_be_spent = refusal.verdict == Verdict::Transient && !matches!(status, 429 | 503);
+            self.mark_refresh_token(key, exchange, may_be_spent);
+        }
+        if refusal.error.code() == ErrorCode::InvalidGrant && exchange.refresh_token().is_some() {
+            let state = self.cache.find(&key).and_then(|entry| entry.refresh()).map(|refresh| refresh.state);
+            if self.config.store.is_some() && !flight_reread(self.flights.get_mut(&id)) {
+                self.store(id, StoreCommand::Load, What::Reread, turn);
+                return;
+            }
+            if matches!(state, Some(RefreshState::Resent | RefreshState::Ambiguous)) {
+                refusal.error = reauthorization_required(true).with_status(status).with_oauth_error("invalid_grant");
+                self.exhaust(key);
+            }
+        }
+        self.fail(id, refusal, turn);
+    }
+
+    /// No answer came.
+    fn lost(&mut self, id: FlightId, exchange: &Exchange, kind: FailureKind, turn: &mut Turn<'_>) {
+        let Some(key) = self.flights.get(&id).map(|flight| flight.key) else { return };
+        let error = match kind {
+            FailureKind::Timeout => Error::new(
+                ErrorCode::Timeout,
+                "the token endpoint did not answer in time: see whether it can be reached, or raise `request_timeout`",
+            ),
+            FailureKind::NotSent => Error::new(
+                ErrorCode::TransportFailed,
+                "the token endpoint could not be reached: check the address, the network, `proxy` and `ca`",
+            ),
+            FailureKind::TooLarge => Error::new(
+                ErrorCode::AnswerTooLarge,
+                "the token endpoint's answer is longer than `answer_cap`: see whether the address is right",
+            ),
+            FailureKind::Abandoned => Error::new(
+                ErrorCode::TransportFailed,
+                "the request to the token endpoint was abandoned by the host: keep the process running while it is out",
+            ),
+            FailureKind::HostError => {
+                Error::new(ErrorCode::HostError, "the host's HTTP client failed: see its own error")
+            }
+            FailureKind::MaybeSent => Error::new(
+                ErrorCode::TransportFailed,
+                "the connection to the token endpoint broke before the answer was complete: it is tried again",
+            ),
+        };
+        if exchange.refresh_token().is_some() {
+            self.mark_refresh_token(key, exchange, kind != FailureKind::NotSent);
+        }
+        let verdict = if kind == FailureKind::TooLarge { Verdict::Unexpected } else { Verdict::Transient };
+        self.fail(id, Refusal { verdict, error, retry_after: None, refresh_token: None }, turn);
+    }
+
+    /// Notes what is known of a refresh token that was just sent.
+    fn mark_refresh_token(&mut self, key: Key, exchange: &Exchange, may_be_spent: bool) {
+        let Some(refresh) = self.cache.find_mut(&key).and_then(|entry| entry.rare().refresh.as_mut()) else { return };
+        if Some(&refresh.token) == exchange.refresh_token() {
+            refresh.state = match (refresh.state, may_be_spent) {
+                (RefreshState::Unspent, false) => RefreshState::Unspent,
+                (RefreshState::Unspent, true) | (RefreshState::Ambiguous | RefreshState::Resent, false) => {
+                    RefreshState::Ambiguous
+                }
+                (RefreshState::Ambiguous | RefreshState::Resent | RefreshState::Exhausted, _) => {
+                    RefreshState::Exhausted
+                }
+            };
+        }
+    }
+
+    fn exhaust(&mut self, key: Key) {
+        if let Some(refresh) = self.cache.find_mut(&key).and_then(|entry| entry.rare().refresh.as_mut()) {
+            refresh.state = RefreshState::Exhausted;
+        }
+    }
+
+    /// An answer to a request that was given up. Its tokens are good all the same.
+    fn absorb(&mut self, key: Key, exchange: &Exchange, read: Result<TokenSet, Refusal>, turn: &mut Turn<'_>) {
+        let set = match read {
+            Ok(set) => set,
+            Err(refusal) => {
+                self.take_refresh_token(key, exchange, refusal.refresh_token, None, turn);
+                return;
+            }
+        };
+        let flying = self.cache.find(&key).is_some_and(|entry| entry.flight.is_some());
+        self.take_refresh_token(key, exchange, set.refresh_token, set.scope.as_deref(), turn);
+        let expires = set.started.plus(set.lifetime);
+        let life = turn.now.until(expires).min(set.lifetime);
+        let Some(entry) = self.cache.find_mut(&key) else { return };
+        if flying || life <= 0 || entry.held.as_ref().is_some_and(|held| held.token.expires.boot >= expires.boot) {
+            return;
+        }
+        entry.generation = entry.generation.saturating_add(1);
+        if let Some(rare) = &mut entry.rare {
+            rare.trouble = None;
+        }
+        let generation = entry.generation;
+        let held = self.make_held(key, set.access_token, set.scope.as_deref(), expires, life, FlightId(0), generation);
+        self.cache.hold(key, Some(held));
+        turn.notice(NoticeKind::Fetched(Reason::Cold), Some(key), None);
+    }
+
+    /// Ends a flight with a failure, and says how long nothing is tried.
+    fn fail(&mut self, id: FlightId, refusal: Refusal, turn: &mut Turn<'_>) {
+        let Some(flight) = self.flights.get(&id) else { return };
+        let key = flight.key;
+        let code = flight.work.reason == Reason::Exchanged;
+        self.release(id, turn);
+        if !code {
+            self.trouble(key, refusal.verdict, refusal.error.clone(), refusal.retry_after, turn);
+        }
+        let last = code || refusal.verdict != Verdict::Transient;
+        let error = match self.cache.find(&key).and_then(|entry| entry.trouble()).filter(|_| !code) {
+            Some(trouble) => refusal.error.with_retry_after(trouble.next.saturating_sub(turn.now.boot)),
+            None => refusal.error,
+        };
+        self.settle_with_error(id, error, last, turn);
+    }
+
+    pub(crate) fn settle_with_error(&mut self, id: FlightId, error: Error, last: bool, turn: &mut Turn<'_>) {
+        self.settle(id, Some(Outcome::Error { error, last }), turn);
+    }
+
+    fn settle(&mut self, id: FlightId, outcome: Option<Outcome>, turn: &mut Turn<'_>) {
+        let Some(flight) = self.flights.remove(&id) else { return };
+        if let Some(entry) = self.cache.find_mut(&flight.key) {
+            if entry.flight == Some(id) {
+                entry.flight = None;
+            }
+            match (outcome, &mut entry.rare) {
+                (Some(outcome), _) => entry.rare().outcome = Some((id, outcome)),
+                (None, Some(rare)) => rare.outcome = None,
+                (None, None) => {}
+            }
+        }
+        turn.step.settled.push(id);
+    }
+}
+
+/// The shared store's part.
+impl Core {
+    fn store(&mut self, id: FlightId, command: StoreCommand, what: What, turn: &mut Turn<'_>) {
+        let (Some(store), Some(key)) = (self.config.store, self.flights.get(&id).map(|flight| flight.key)) else {
+            return;
+        };
+        let until = turn.now.boot.saturating_add(store.timeout);
+        let op = self.operations.add(id, until, what);
+        turn.step.operations.push(Operation::Store { op, flight: id, key, until, command });
+    }
+
+    fn lock(&mut self, id: FlightId, turn: &mut Turn<'_>) {
+        let owner = self.owner.get_or_insert_with(|| turn.stream().text()).clone();
+        let timeout = self.config.store.map_or(0, |store| store.timeout);
+        // Longer than all that is done under the lock can take: read a secret, write, send, write.
+        let ttl = self.config.request_timeout.saturating_add(timeout).saturating_mul(2);
+        self.store(id, StoreCommand::Lock { owner, ttl }, What::Lock, turn);
+    }
+
+    /// Gives the lock back when nothing is saved with it. Nobody waits for the answer.
+    fn release(&mut self, id: FlightId, turn: &mut Turn<'_>) {
+        let locked = self.flights.get_mut(&id).is_some_and(|flight| core::mem::take(&mut flight.locked));
+        if let (true, Some(owner)) = (locked, self.owner.clone()) {
+            self.store(id, StoreCommand::Lock { owner, ttl: 0 }, What::Release, turn);
+        }
+    }
+
+    pub(crate) fn stored(&mut self, op: OpId, result: StoreResult, turn: &mut Turn<'_>) {
+        if let Some(pending) = self.operations.take(op) {
+            self.store_answered(pending.flight, pending.what, result, turn);
+        }
+    }
+
+    fn store_answered(&mut self, id: FlightId, what: What, result: StoreResult, turn: &mut Turn<'_>) {
+        match what {
+            What::Lock => self.lock_answered(id, result, turn),
+            What::Intent(record) => self.intent_answered(id, record, result, turn),
+            What::Reread => self.reread_answered(id, result, turn),
+            What::Save(record) => self.save_answered(id, record, result, turn),
+            What::SaveAgain { key, record } => self.save_again_answered(key, record, &result, turn),
+            What::Release | What::Send { .. } | What::Secret | What::Rotated => {}
+        }
+    }
+
+    fn lock_answered(&mut self, id: FlightId, result: StoreResult, turn: &mut Turn<'_>) {
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        let key = flight.key;
+        match result {
+            StoreResult::Locked { record, .. } => {
+                flight.locked = true;
+                self.adopt_record(id, record, turn);
+            }
+            StoreResult::Held { retry_at }
+                if retry_at < flight.started.boot.saturating_add(self.config.request_timeout) =>
+            {
+                flight.asleep_until = Some(retry_at);
+                turn.step.operations.push(Operation::Sleep { flight: id, until: retry_at });
+            }
+            _ => {
+                turn.notice(NoticeKind::StoreDown, Some(key), Some(id));
+                self.without_store(id, turn);
+            }
+        }
+    }
+
+    /// Client credentials can be asked for without the store; a rotation must not be started without it.
+    fn without_store(&mut self, id: FlightId, turn: &mut Turn<'_>) {
+        let Some(flight) = self.flights.get(&id) else { return };
+        if self.config.grant != Grant::AuthorizationCode || flight.work.code.is_some() {
+            self.read_secret(id, turn);
+            return;
+        }
+        let error = Error::new(
+            ErrorCode::StoreUnavailable,
+            "the shared store did not answer, and a refresh token that may be replaced is not sent without it: see to the store",
+        );
+        self.fail(id, passing(error), turn);
+    }
+
+    /// Takes what another process left: its token, or the successor of our refresh token.
+    fn adopt_record(&mut self, id: FlightId, text: Option<Secret>, turn: &mut Turn<'_>) {
+        let now = turn.now;
+        let Some(flight) = self.flights.get(&id) else { return };
+        let (key, reason, is_code) = (flight.key, flight.work.reason, flight.work.code.is_some());
+        let record = text.as_ref().and_then(Record::read);
+        let Some(entry) = self.cache.find_mut(&key) else { return };
+        entry.rare().stored = text;
+        if let (Some(record), false) = (record, is_code) {
+            entry.generation = entry.generation.max(record.generation);
+            if let Some(stored) = record.refresh {
+                let in_doubt = record.intent.as_deref() == Some(&fingerprint(&stored.token));
+                let rare = entry.rare();
+                let ours = rare.refresh.as_ref().filter(|ours| ours.token == stored.token).map(|ours| ours.state);
+                let state = match ours {
+                    Some(state) => state,
+                    None if in_doubt => RefreshState::Ambiguous,
+                    None => RefreshState::Unspent,
+                };
+                rare.refresh = Some(Refresh { token: stored.token, state, scope: stored.scope });
+            }
+            let newer = record
+                .token
+                .filter(|stored| entry.held.as_ref().is_none_or(|held| held.token.access_token != stored.access_token));
+            if let Some(stored) = newer {
+                let left = stored.expires.saturating_sub(now.wall);
+                let expires = Now { wall: stored.expires, boot: now.boot.saturating_add(left) };
+                let life = stored.life.max(left);
+                let enough = left > self.margins(life).soft || left > 0 && self.waits_for_expiry(key);
+                if enough && !matches!(reason, Reason::Forced) {
+                    let generation = self.cache.find(&key).map_or(1, |entry| entry.generation);
+                    let held = self.make_held(
+                        key,
+                        stored.access_token,
+                        stored.scope.as_deref(),
+                        expires,
+                        life,
+                        id,
+                        generation,
+                    );
+                    self.release(id, turn);
+                    self.land(id, held, true, turn);
+                    turn.step
+                        .withdraw
+                        .push(Withdraw { key: Some(key), generation: Some(generation.saturating_sub(1)) });
+                    return;
+                }
+            }
+        }
+        self.read_secret(id, turn);
+    }
+
+    fn intent_answered(&mut self, id: FlightId, record: Secret, result: StoreResult, turn: &mut Turn<'_>) {
+        let Some(key) = self.flights.get(&id).map(|flight| flight.key) else { return };
+        match result {
+            StoreResult::Ok => {
+                if let Some(entry) = self.cache.find_mut(&key) {
+                    entry.rare().stored = Some(record);
+                }
+                self.send(id, turn);
+            }
+            StoreResult::Conflict { record } => {
+                turn.notice(NoticeKind::StoreConflict, Some(key), Some(id));
+                let repeated = self.flights.get_mut(&id).is_none_or(|flight| {
+                    flight.saves = flight.saves.saturating_add(1);
+                    flight.saves > 2
+                });
+                if repeated {
+                    self.without_store(id, turn);
+                } else {
+                    self.adopt_record(id, record, turn);
+                }
+            }
+            _ => {
+                turn.notice(NoticeKind::StoreDown, Some(key), Some(id));
+                self.without_store(id, turn);
+            }
+        }
+    }
+
+    /// A refused refresh token is believed to be dead only if nobody has put a successor into the store.
+    fn reread_answered(&mut self, id: FlightId, result: StoreResult, turn: &mut Turn<'_>) {
+        let Some(flight) = self.flights.get(&id) else { return };
+        let (key, spent) = (flight.key, flight.spent.clone());
+        let text = match result {
+            StoreResult::Record(text) => Some(text),
+            StoreResult::Locked { record, .. } | StoreResult::Conflict { record } => record,
+            _ => None,
+        };
+        let successor = text.as_ref().and_then(Record::read).and_then(|record| record.refresh);
+        if successor.is_some_and(|successor| Some(&successor.token) != spent.as_ref()) {
+            self.adopt_record(id, text, turn);
+            return;
+        }
+        let ambiguous = self
+            .cache
+            .find(&key)
+            .and_then(|entry| entry.refresh())
+            .is_some_and(|refresh| matches!(refresh.state, RefreshState::Resent | RefreshState::Ambiguous));
+        let error = if ambiguous {
+            self.exhaust(key);
+            reauthorization_required(true).with_oauth_error("invalid_grant")
+        } else {
+            Error::new(ErrorCode::InvalidGrant, "the refresh token is not accepted: authorize the client again")
+                .with_oauth_error("invalid_grant")
+        };
+        self.fail(id, Refusal { verdict: Verdict::Terminal, error, retry_after: None, refresh_token: None }, turn);
+    }
+
+    fn save_answered(&mut self, id: FlightId, record: Secret, result: StoreResult, turn: &mut Turn<'_>) {
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        let key = flight.key;
+        match result {
+            StoreResult::Ok => {
+                flight.locked = false;
+                self.cache.find_mut(&key).into_iter().for_each(|entry| entry.rare().stored = Some(record.clone()));
+                self.hand_out(id, turn);
+            }
+            StoreResult::Unknown if flight.saves == 0 => {
+                flight.saves = 1;
+                self.store(id, StoreCommand::Load, What::Save(record), turn);
+            }
+            StoreResult::Record(there) | StoreResult::Conflict { record: Some(there) } => {
+                if there == record {
+                    self.save_answered(id, record, StoreResult::Ok, turn);
+                } else {
+                    self.resolve_conflict(id, record, there, turn);
+                }
+            }
+            StoreResult::None | StoreResult::Conflict { record: None } if flight.saves < 3 => {
+                flight.saves = flight.saves.saturating_add(1);
+                self.cache.find_mut(&key).into_iter().for_each(|entry| entry.rare().stored = None);
+                self.store(id, save(None, &record, true), What::Save(record), turn);
+            }
+            _ => {
+                // The new pair stays in memory, and the store gets another chance later.
+                turn.notice(NoticeKind::PersistFailed, Some(key), Some(id));
+                let next = turn.now.boot.saturating_add(self.config.policy.backoff_first_max);
+                self.cache
+                    .find_mut(&key)
+                    .into_iter()
+                    .for_each(|entry| entry.rare().unsaved = Some((record.clone(), next)));
+                self.hand_out(id, turn);
+            }
+        }
+    }
+
+    /// Somebody else wrote. If our pair succeeds what is there, it is saved over it; for client credentials the later deadline wins.
+    fn resolve_conflict(&mut self, id: FlightId, record: Secret, there: Secret, turn: &mut Turn<'_>) {
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        let key = flight.key;
+        let theirs = Record::read(&there);
+        let ours_succeeds = match (&flight.spent, &theirs) {
+            (Some(spent), Some(theirs)) => theirs.refresh.as_ref().is_some_and(|refresh| refresh.token == *spent),
+            (None, Some(theirs)) => {
+                let end = flight.arrived.as_ref().map_or(0, |held| held.token.expires.wall);
+                theirs.token.as_ref().is_none_or(|token| token.expires < end)
+            }
+            (_, None) => true,
+        };
+        if ours_succeeds && flight.saves < 3 {
+            flight.saves = flight.saves.saturating_add(1);
+            let command = save(Some(&there), &record, true);
+            self.cache.find_mut(&key).into_iter().for_each(|entry| entry.rare().stored = Some(there.clone()));
+            self.store(id, command, What::Save(record), turn);
+            return;
+        }
+        turn.notice(NoticeKind::StoreConflict, Some(key), Some(id));
+        self.release(id, turn);
+        self.cache.find_mut(&key).into_iter().for_each(|entry| entry.rare().stored = Some(there.clone()));
+        self.hand_out(id, turn);
+    }
+
+    /// Tries once more to save what the store did not take, on the back of a later question.
+    pub(crate) fn save_what_is_unsaved(&mut self, key: Key, turn: &mut Turn<'_>) {
+        let Some(store) = self.config.store else { return };
+        let Some(rare) = self.cache.find_mut(&key).and_then(|entry| entry.rare.as_mut()) else { return };
+        let Some((record, _)) = rare.unsaved.take_if(|(_, next)| *next <= turn.now.boot) else { return };
+        let command = save(rare.stored.as_ref(), &record, false);
+        let flight = self.next_flight();
+        let until = turn.now.boot.saturating_add(store.timeout);
+        let op = self.operations.add(flight, until, What::SaveAgain { key, record });
+        turn.step.operations.push(Operation::Store { op, flight, key, until, command });
+    }
+
+    fn save_again_answered(&mut self, key: Key, record: Secret, result: &StoreResult, turn: &mut Turn<'_>) {
+        let next = turn.now.boot.saturating_add(self.config.policy.backoff_max);
+        let Some(rare) = self.cache.find_mut(&key).map(crate::cache::Entry::rare) else { return };
+        match result {
+            StoreResult::Ok => rare.stored = Some(record),
+            StoreResult::Conflict { record: there } => {
+                rare.stored.clone_from(there);
+                turn.notice(NoticeKind::StoreConflict, Some(key), None);
+            }
+            _ => rare.unsaved = Some((record, next)),
+        }
+    }
+}
+
+fn save(expect: Option<&Secret>, record: &Secret, unlock: bool) -> StoreCommand {
+    /// Longer than any refresh token is likely to be of use: thirty days.
+    const TTL: i64 = 2_592_000_000;
+    StoreCommand::Save {
+        expect: expect.map(|expect| expect.expose().into()),
+        record: record.expose().into(),
+        ttl: TTL,
+        unlock,
+    }
+}
+
+fn flight_reread(flight: Option<&mut Flight>) -> bool {
+    flight.is_none_or(|flight| core::mem::replace(&mut flight.reread, true))
+}
+
+fn passing(error: Error) -> Refusal {
+    Refusal { verdict: Verdict::Transient, error, retry_after: None, refresh_token: None }
+}
+
+fn reauthorization_required(ambiguous: bool) -> Error {
+    let error = Error::new(
+        ErrorCode::ReauthorizationRequired,
+        "there is no usable refresh token: send the person through `authorization_url` again",
+    );
+    if ambiguous {
+        return error
+            .with_ambiguity()
+            .with_hint("an earlier request with this refresh token got no answer, and may have used it up");
+    }
+    error
+}

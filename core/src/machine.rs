@@ -1,0 +1,670 @@
+//! The loop's heart: who gets a token, who waits, who fails.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::fmt;
+use core::mem;
+
+use crate::authorization::UsedStates;
+use crate::cache::{Cache, Entry, Held, Key, KeyPrefix, Outcome, Trouble};
+use crate::clock::{Entropy, Now};
+use crate::config::{Config, Credential, Grant};
+use crate::entropy::{Stream, draw, part};
+use crate::error::{Error, ErrorCode};
+use crate::event::{Ask, Event, Want};
+use crate::flight::{Flight, Operations, Work};
+use crate::grammar;
+use crate::notice::{Notice, NoticeKind, Reason};
+use crate::response::Verdict;
+use crate::secret::Secret;
+use crate::step::{Answer, Call, FlightId, OpId, Step, Withdraw};
+use crate::token::{Lease, Token, TokenKind};
+
+/// The step machine: one client's tokens, their flights and what is to be done about them. It does no I/O.
+///
+/// - [`Core::handle`] takes one event, with what both clocks showed and fresh entropy, and gives one [`Step`].
+/// - Everything that follows from the event is in that step; there is nothing to poll.
+/// - Every operation of a step is answered by one event. If it is not, its `until` ends it.
+///
+/// One invariant holds after every event: each cache key has at most one flight in the air.
+pub struct Core {
+    pub(crate) config: Arc<Config>,
+    pub(crate) kind: Arc<TokenKind>,
+    prefix: KeyPrefix,
+    pub(crate) cache: Cache,
+    pub(crate) flights: BTreeMap<FlightId, Flight>,
+    pub(crate) operations: Operations,
+    pub(crate) used_states: UsedStates,
+    last: Option<Now>,
+    /// The part of the jitter that is ours, drawn once.
+    jitter: Option<u32>,
+    /// Until when the endpoint wants to see none of this client's requests, on the boot clock.
+    pub(crate) barred_until: i64,
+    /// Who we are to a shared store's locks.
+    pub(crate) owner: Option<String>,
+    next_flight: u64,
+    closed: bool,
+}
+
+/// One event's worth of work.
+pub(crate) struct Turn<'a> {
+    pub(crate) now: Now,
+    pub(crate) entropy: &'a Entropy,
+    pub(crate) step: Step,
+}
+
+impl Turn<'_> {
+    pub(crate) fn notice(&mut self, kind: NoticeKind, key: Option<Key>, flight: Option<FlightId>) {
+        self.step.notices.push(Notice { kind, key, flight });
+    }
+
+    /// A text that nobody can guess. There is at most one call of this for each event.
+    pub(crate) fn stream(&self) -> Stream {
+        Stream::new(self.entropy)
+    }
+}
+
+impl Core {
+    /// A machine with nothing in it yet.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let config = Arc::new(config);
+        Self {
+            kind: Arc::new(TokenKind::new(&config)),
+            prefix: KeyPrefix::new(&config),
+            cache: Cache::new(config.policy.max_keys),
+            flights: BTreeMap::new(),
+            operations: Operations::default(),
+            used_states: UsedStates::default(),
+            last: None,
+            jitter: None,
+            barred_until: i64::MIN,
+            owner: None,
+            next_flight: 1,
+            closed: false,
+            config,
+        }
+    }
+
+    /// What it was made from.
+    #[must_use]
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// The cache key of a wish.
+    #[must_use]
+    pub fn key(&self, want: &Want) -> Key {
+        self.prefix.key(want, &self.config.scope)
+    }
+
+    /// A caller wants a token: [`Core::handle`] with [`Event::Ask`].
+    pub fn ask(&mut self, ask: Ask, now: Now, entropy: &Entropy) -> Step {
+        self.handle(Event::Ask(ask), now, entropy)
+    }
+
+    /// Takes one event, as JSON.
+    ///
+    /// An event that cannot be read is answered by `fail` with `invalid_event`, and changes nothing.
+    pub fn handle_json(&mut self, event: &str, now: Now, entropy: &Entropy) -> Step {
+        match serde_json::from_str(event) {
+            Ok(event) => self.handle(event, now, entropy),
+            Err(error) => {
+                // The error's own text may repeat what it stumbled over.
+                let (line, column) = (error.line(), error.column());
+                let message =
+                    alloc::format!("the event cannot be read at line {line}, column {column}: see the list of events");
+                Step { answer: Some(Answer::Fail(Error::new(ErrorCode::InvalidEvent, message))), ..Step::default() }
+            }
+        }
+    }
+
+    /// Takes one event, and says all that follows from it.
+    ///
+    /// The same events with the same clocks and entropy give the same steps, byte for byte.
+    pub fn handle(&mut self, event: Event, now: Now, entropy: &Entropy) -> Step {
+        let mut turn = Turn { now, entropy, step: Step::default() };
+        let turn = &mut turn;
+        self.jitter.get_or_insert_with(|| draw(entropy));
+        self.watch_clocks(turn);
+        self.end_overdue(operation_of(&event), turn);
+        let answer = match event {
+            Event::Ask(ask) => Some(self.answer_ask(ask, turn)),
+            Event::Start(start) => Some(self.start(start, turn)),
+            Event::Attach(attach) => Some(self.attach(&attach, turn)),
+            Event::Answered(answered) => Some(self.answered(&answered, turn)),
+            Event::Received(received) => {
+                self.received(&received, turn);
+                None
+            }
+            Event::Failed { op, kind } => {
+                self.failed(op, kind, turn);
+                None
+            }
+            Event::Provided { op, value } => {
+                self.provided(op, value, turn);
+                None
+            }
+            Event::Stored { op, result } => {
+                self.stored(op, result, turn);
+                None
+            }
+            Event::Tick { flight } => {
+                self.tick(flight, turn);
+                None
+            }
+            Event::Invalidate { want } => {
+                self.invalidate(&want, turn);
+                None
+            }
+            Event::Changed { key } => {
+                self.changed(key, turn);
+                None
+            }
+            Event::Forked {} => {
+                self.forked(turn);
+                None
+            }
+            Event::Close {} => {
+                self.close(turn);
+                None
+            }
+            // No flow of this version can be taken back once its request is out, and no operation of it is a `sign`.
+            Event::Cancel { .. } | Event::Signed { .. } => None,
+        };
+        let mut step = mem::take(&mut turn.step);
+        step.answer = answer;
+        step
+    }
+
+    /// Reports when one clock moved and the other did not. Nothing else follows: a token has run out when either says so.
+    fn watch_clocks(&mut self, turn: &mut Turn<'_>) {
+        if let Some(last) = self.last.replace(turn.now) {
+            let wall = turn.now.wall.saturating_sub(last.wall);
+            let boot = turn.now.boot.saturating_sub(last.boot);
+            let apart = wall.saturating_sub(boot);
+            if apart.saturating_abs() > self.config.policy.clock_jump {
+                turn.notice(NoticeKind::ClockJumped(apart), None, None);
+            }
+        }
+    }
+
+    fn answer_ask(&mut self, ask: Ask, turn: &mut Turn<'_>) -> Answer {
+        match self.decide(&ask, turn) {
+            Ok(answer) => answer,
+            Err(error) => Answer::Fail(error),
+        }
+    }
+
+    /// DESIGN's table of thresholds, from the outcome that was waited for down to a cold start.
+    fn decide(&mut self, ask: &Ask, turn: &mut Turn<'_>) -> Result<Answer, Error> {
+        let now = turn.now;
+        check_scope(&ask.want)?;
+        let key = self.key(&ask.want);
+        let deadline = ask.deadline.unwrap_or_else(|| now.boot.saturating_add(self.config.policy.caller_timeout));
+        if self.closed && ask.after.is_none() {
+            return Err(closed());
+        }
+        self.wake_overslept(key, turn);
+        if let Some(answer) = self.after(ask, key, deadline, turn) {
+            return answer;
+        }
+        if self.closed {
+            return Err(closed());
+        }
+        let shared_store = self.config.store.is_some();
+        let Some(entry) = self.cache.entry(key, shared_store) else {
+            return Err(Error::new(
+                ErrorCode::CacheFull,
+                "the cache is full of tokens that cannot be fetched again: raise `max_keys` in `policy`, or close clients",
+            ));
+        };
+        if self.config.grant == Grant::ApiToken && entry.held.is_none() {
+            return self.use_api_token(ask, key, turn);
+        }
+        if let (true, Some(rare)) = (shared_store, &mut entry.rare) {
+            if mem::take(&mut rare.reload) && entry.flight.is_none() {
+                let work = Work::renew(&ask.want, Reason::Cold);
+                let flight = self.take_off(key, work, None, turn);
+                return Ok(Answer::Wait { flight, until: deadline });
+            }
+        }
+        self.save_what_is_unsaved(key, turn);
+
+        let Some(entry) = self.cache.find(&key) else { return Err(closed()) };
+        let held = entry.held.clone();
+        let left = held.as_ref().map_or(0, |held| held.left(now));
+        let wanted = ask.min_ttl.max(1);
+        let good = held.clone().filter(|_| left >= wanted);
+        let margins = held.as_ref().map(|held| self.margins(held.life));
+
+        if let (Some(held), Some(margins), false) = (&held, margins, ask.force) {
+            // More than the server gives at its best: another request would not help before the soft point.
+            if left > margins.soft && left < wanted && held.life < wanted {
+                return Err(min_ttl_unavailable(held.life));
+            }
+            if let (Some(good), true) = (&good, left > margins.soft) {
+                return Ok(self.lend(good, margins.soft, ask, false));
+            }
+        }
+        if let Some(flight) = entry.flight {
+            return self.join(key, flight, good, ask, deadline, turn);
+        }
+
+        let reason = match (&held, &good) {
+            _ if entry.rejections().dropped => Reason::Rejected,
+            (Some(_), None) if left > 0 => Reason::MinTtl,
+            (_, Some(_)) if ask.force => Reason::Forced,
+            (_, Some(_)) if margins.is_some_and(|margins| left > margins.hard) => Reason::Soft,
+            (_, Some(_)) => Reason::Hard,
+            (_, None) => Reason::Cold,
+        };
+        let blocked = self.blocked_until(key, left, now).filter(|until| *until > now.boot);
+        if let Some(good) = good {
+            let renewable = self.can_renew(key).is_ok();
+            if blocked.is_some() || !renewable {
+                if entry_is_failing(self.cache.find(&key)) {
+                    turn.notice(NoticeKind::ServedWhileFailing, Some(key), None);
+                }
+                let until = blocked.unwrap_or(i64::MAX).min(good.token.expires.boot);
+                return Ok(self.lend_until(&good, until, ask, false));
+            }
+            let flight = self.take_off(key, Work::renew(&ask.want, reason), None, turn);
+            return Ok(match reason {
+                Reason::Forced => Answer::Wait { flight, until: deadline },
+                Reason::Soft if self.config.aside => {
+                    self.lend(&good, margins.map_or(0, |margins| margins.hard), ask, false)
+                }
+                _ => Answer::Wait { flight, until: deadline.min(self.patience(flight)) },
+            });
+        }
+
+        self.can_renew(key)?;
+        let sleep = match blocked {
+            None => None,
+            Some(next) => Some(self.sleep_or_fail(key, next, deadline, now)?),
+        };
+        let flight = self.take_off(key, Work::renew(&ask.want, reason), sleep, turn);
+        Ok(Answer::Wait { flight, until: deadline })
+    }
+
+    /// The caller has just waited for a flight: that one's outcome decides, margins ignored.
+    fn after(&mut self, ask: &Ask, key: Key, deadline: i64, turn: &mut Turn<'_>) -> Option<Result<Answer, Error>> {
+        let after = ask.after?;
+        let now = turn.now;
+        let entry = self.cache.find(&key)?;
+        let wanted = ask.min_ttl.max(1);
+        let good = entry.held.clone().filter(|held| held.left(now) >= wanted);
+        if entry.flight == Some(after) {
+            return Some(match good {
+                // Waited long enough for the renewal of a token that is still good.
+                Some(good) => {
+                    if now.boot >= deadline.min(self.patience(after)) || ask.force && now.boot >= deadline {
+                        Ok(self.lend(&good, 0, ask, false))
+                    } else {
+                        Ok(Answer::Wait { flight: after, until: deadline.min(self.patience(after)) })
+                    }
+                }
+                None if now.boot >= deadline => Err(too_late()),
+                None => Ok(Answer::Wait { flight: after, until: deadline }),
+            });
+        }
+        let outcome = entry.rare.as_ref().and_then(|rare| rare.outcome.clone()).filter(|(flight, _)| *flight >= after);
+        let outcome = match (outcome, &entry.held) {
+            (Some((_, outcome)), _) => outcome,
+            (None, Some(held)) if held.flight >= after => Outcome::Token(held.clone()),
+            (None, _) => return None,
+        };
+        match outcome {
+            Outcome::Token(held)
+                if entry.rejections().dropped && held.token.generation <= entry.rejections().generation =>
+            {
+                None
+            }
+            Outcome::Token(held) if held.life < wanted && ask.min_ttl > 0 => Some(Err(min_ttl_unavailable(held.life))),
+            Outcome::Token(held) => {
+                let soft = self.margins(held.life).soft;
+                Some(Ok(self.lend(&held, soft, ask, true)))
+            }
+            Outcome::Error { error, last } => {
+                if let Some(good) = good {
+                    turn.notice(NoticeKind::ServedWhileFailing, Some(key), None);
+                    let next = self.blocked_until(key, good.left(now), now).unwrap_or(i64::MAX);
+                    return Some(Ok(self.lend_until(&good, next.min(good.token.expires.boot), ask, false)));
+                }
+                if last || self.closed {
+                    return Some(Err(error));
+                }
+                if let Some(flight) = entry.flight {
+                    return Some(self.join(key, flight, None, ask, deadline, turn));
+                }
+                let failing = entry.trouble().is_some();
+                if !failing {
+                    return None;
+                }
+                if let Err(error) = self.can_renew(key) {
+                    return Some(Err(error));
+                }
+                let next = self.blocked_until(key, 0, now).unwrap_or(now.boot);
+                Some(self.sleep_or_fail(key, next, deadline, now).map(|until| {
+                    let flight = self.take_off(key, Work::renew(&ask.want, Reason::Cold), Some(until), turn);
+                    Answer::Wait { flight, until: deadline }
+                }))
+            }
+        }
+    }
+
+    /// There is a flight in the air: wait for it, or go on with a token that is good enough.
+    fn join(
+        &mut self,
+        key: Key,
+        flight: FlightId,
+        good: Option<Held>,
+        ask: &Ask,
+        deadline: i64,
+        turn: &mut Turn<'_>,
+    ) -> Result<Answer, Error> {
+        let now = turn.now;
+        let mut until = deadline;
+        if let (Some(good), false) = (good, ask.force) {
+            let margins = self.margins(good.life);
+            if good.left(now) > margins.hard {
+                return Ok(self.lend(&good, margins.hard, ask, false));
+            }
+            until = until.min(self.patience(flight));
+            if until <= now.boot {
+                return Ok(self.lend(&good, 0, ask, false));
+            }
+        }
+        let asleep = self.flights.get(&flight).and_then(|flight| flight.asleep_until).filter(|until| *until > deadline);
+        if let Some(next) = asleep {
+            return Err(self.trouble_error(key, next, now));
+        }
+        if until <= now.boot {
+            return Err(too_late());
+        }
+        turn.notice(NoticeKind::Joined, Some(key), Some(flight));
+        Ok(Answer::Wait { flight, until })
+    }
+
+    /// Until when a caller with a good token waits for a renewal.
+    fn patience(&self, flight: FlightId) -> i64 {
+        self.flights.get(&flight).map_or(i64::MIN, |flight| {
+            flight.started.boot.saturating_add((flight.left / 2).min(self.config.policy.max_wait))
+        })
+    }
+
+    /// The moment for a flight that begins with a sleep, or the error for those who cannot wait that long.
+    fn sleep_or_fail(&self, key: Key, next: i64, deadline: i64, now: Now) -> Result<i64, Error> {
+        let (count, passing) = self
+            .cache
+            .find(&key)
+            .and_then(Entry::trouble)
+            .map_or((0, true), |trouble| (trouble.count, trouble.verdict == Verdict::Transient));
+        if passing && count < self.config.policy.attempts && next <= deadline {
+            return Ok(next);
+        }
+        Err(self.trouble_error(key, next, now))
+    }
+
+    /// The last failure, for one who fails because of it.
+    fn trouble_error(&self, key: Key, next: i64, now: Now) -> Error {
+        let error = match self.cache.find(&key).and_then(Entry::trouble) {
+            Some(trouble) => trouble.error.clone(),
+            None => Error::new(
+                ErrorCode::ServerUnavailable,
+                "the token endpoint asked for a pause: try again after `retry_after`",
+            ),
+        };
+        error.with_retry_after(next.saturating_sub(now.boot))
+    }
+
+    /// Until when no request goes out for this key, if there is such a moment.
+    fn blocked_until(&self, key: Key, left: i64, now: Now) -> Option<i64> {
+        let entry = self.cache.find(&key)?;
+        let trouble = entry.trouble().map(|trouble| trouble.next);
+        let rejected = Some(entry.rejections().pause).filter(|pause| *pause > 0);
+        let barred = Some(self.barred_until).filter(|until| *until > now.boot);
+        let ambiguous = match (&entry.held, self.waits_for_expiry(key)) {
+            (Some(held), true) if left > 0 => Some(held.token.expires.boot),
+            _ => None,
+        };
+        [trouble, rejected, barred, ambiguous].into_iter().flatten().max()
+    }
+
+    /// A token that needs no request: the API token that the user configured.
+    fn use_api_token(&mut self, ask: &Ask, key: Key, turn: &mut Turn<'_>) -> Result<Answer, Error> {
+        let Credential::Secret(secret) = self.config.credential.clone() else {
+            let flight = match self.cache.find(&key).and_then(|entry| entry.flight) {
+                Some(flight) => flight,
+                None => self.take_off(key, Work::renew(&ask.want, Reason::Cold), None, turn),
+            };
+            let deadline =
+                ask.deadline.unwrap_or_else(|| turn.now.boot.saturating_add(self.config.policy.caller_timeout));
+            return Ok(Answer::Wait { flight, until: deadline });
+        };
+        let life = self.config.policy.max_lifetime;
+        let held = self.make_held(key, secret, None, turn.now.plus(life), life, FlightId(0), 1);
+        self.cache.hold(key, Some(held.clone()));
+        Ok(self.lend(&held, 0, ask, false))
+    }
+
+    /// A token as hosts see it.
+    #[expect(clippy::too_many_arguments, reason = "each is one fact of the token")]
+    pub(crate) fn make_held(
+        &self,
+        key: Key,
+        access_token: Secret,
+        scope: Option<&str>,
+        expires: Now,
+        life: i64,
+        flight: FlightId,
+        generation: u64,
+    ) -> Held {
+        let token =
+            Token { key, generation, access_token, scope: scope.map(Arc::from), expires, kind: self.kind.clone() };
+        Held { token: Arc::new(token), life, flight }
+    }
+
+    /// Hands a token out, to be asked about again when it has no more life left than `margin`.
+    fn lend(&self, held: &Held, margin: i64, ask: &Ask, minted: bool) -> Answer {
+        let end = held.token.expires.boot;
+        self.lend_until(held, end.saturating_sub(margin), ask, minted)
+    }
+
+    /// Hands a token out, to be asked about again at a point of the boot clock.
+    fn lend_until(&self, held: &Held, recheck: i64, ask: &Ask, minted: bool) -> Answer {
+        let token = held.token.clone();
+        let early = token.expires.boot.saturating_sub(recheck);
+        // A token that is not kept is good for those who waited, and for nobody else.
+        let kept = self
+            .cache
+            .find(&token.key)
+            .and_then(|entry| entry.held.as_ref())
+            .is_some_and(|kept| kept.token.generation == token.generation);
+        let recheck = if kept {
+            Now { wall: token.expires.wall.saturating_sub(early), boot: recheck }
+        } else {
+            Now { wall: 0, boot: i64::MIN }
+        };
+        let retried = ask.call.is_some();
+        let call = Call::new(token.generation, minted, retried);
+        Answer::Use(Lease { token, recheck, call })
+    }
+
+    /// Soft and hard margin for a token that had this much life when it arrived.
+    pub(crate) fn margins(&self, life: i64) -> Margins {
+        let policy = &self.config.policy;
+        if self.config.grant == Grant::ApiToken {
+            return Margins { soft: 0, hard: 0 };
+        }
+        let soft = match self.config.soft_margin {
+            Some(asked) => asked.min(life / policy.profile_margin_divisor),
+            None => policy.soft_margin.min(life / policy.soft_divisor),
+        };
+        let span = policy.jitter.min(life / policy.jitter_divisor);
+        let jitter = part(span, self.jitter.unwrap_or_default());
+        let hard = policy.hard_margin.min(life / policy.hard_divisor);
+        Margins { soft: soft.saturating_add(jitter).max(hard), hard }
+    }
+
+    /// Takes note of a failure, and says how long nothing is tried.
+    pub(crate) fn trouble(
+        &mut self,
+        key: Key,
+        verdict: Verdict,
+        error: Error,
+        retry_after: Option<i64>,
+        turn: &mut Turn<'_>,
+    ) {
+        let policy = &self.config.policy;
+        let now = turn.now;
+        let Some(entry) = self.cache.find_mut(&key) else { return };
+        let left = entry.held.as_ref().map_or(0, |held| held.left(now));
+        let passing = verdict == Verdict::Transient;
+        let before = entry.trouble().filter(|trouble| (trouble.verdict == Verdict::Transient) == passing);
+        let count = before.map_or(0, |trouble| trouble.count).saturating_add(1);
+        let (least, most, cap) = match passing {
+            true => (policy.backoff_first_min, policy.backoff_first_max, policy.backoff_max),
+            false => (policy.terminal_first_min, policy.terminal_first_max, policy.terminal_max),
+        };
+        let mut pause = pause(least, most, cap, count, draw(turn.entropy));
+        if passing && left > 0 {
+            pause = pause.min((left / 2).max(policy.backoff_first_min));
+        }
+        if let Some(asked) = retry_after.filter(|_| passing) {
+            pause = asked.clamp(0, policy.retry_after_max);
+            self.barred_until = self.barred_until.max(now.boot.saturating_add(pause));
+        }
+        let next = now.boot.saturating_add(pause);
+        entry.rare().trouble = Some(Trouble { verdict, count, next, error });
+        turn.notice(NoticeKind::BackingOff(next), Some(key), None);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(crate) fn next_flight(&mut self) -> FlightId {
+        let id = FlightId(self.next_flight);
+        self.next_flight = self.next_flight.saturating_add(1);
+        id
+    }
+
+    fn invalidate(&mut self, want: &Want, turn: &mut Turn<'_>) {
+        let key = self.key(want);
+        self.cache.hold(key, None);
+        if let Some(rare) = self.cache.find_mut(&key).and_then(|entry| entry.rare.as_mut()) {
+            rare.outcome = None;
+        }
+        turn.step.withdraw.push(Withdraw { key: Some(key), generation: None });
+    }
+
+    fn changed(&mut self, key: Option<Key>, turn: &mut Turn<'_>) {
+        match key {
+            Some(key) => {
+                if let Some(entry) = self.cache.find_mut(&key) {
+                    entry.rare().reload = true;
+                }
+            }
+            None => self.cache.all_mut().for_each(|(_, entry)| entry.rare().reload = true),
+        }
+        turn.step.withdraw.push(Withdraw { key, generation: None });
+    }
+
+    /// The child of a fork: the parent's flights and its rotating refresh tokens are not ours.
+    fn forked(&mut self, turn: &mut Turn<'_>) {
+        self.flights.clear();
+        self.operations = Operations::default();
+        self.jitter = Some(draw(turn.entropy));
+        self.owner = None;
+        let shared_store = self.config.store.is_some();
+        for (_, entry) in self.cache.all_mut() {
+            entry.flight = None;
+            if let (Some(rare), false) = (&mut entry.rare, shared_store) {
+                rare.refresh = None;
+            }
+        }
+        turn.step.withdraw.push(Withdraw { key: None, generation: None });
+    }
+
+    fn close(&mut self, turn: &mut Turn<'_>) {
+        self.closed = true;
+        let asleep: VecDeque<FlightId> =
+            self.flights.iter().filter(|(_, flight)| flight.asleep_until.is_some()).map(|(id, _)| *id).collect();
+        for flight in asleep {
+            self.settle_with_error(flight, closed(), true, turn);
+        }
+        turn.step.withdraw.push(Withdraw { key: None, generation: None });
+    }
+}
+
+/// The two thresholds of a token's life, in milliseconds before its end.
+#[derive(Clone, Copy)]
+pub(crate) struct Margins {
+    /// From here on it is renewed aside: S + J.
+    pub(crate) soft: i64,
+    /// From here on callers wait for the renewal: H.
+    pub(crate) hard: i64,
+}
+
+/// The nth pause: `(least + (most - least) * u) * 2^(n - 1)`, capped.
+pub(crate) fn pause(least: i64, most: i64, cap: i64, count: u32, draw: u32) -> i64 {
+    let first = least.saturating_add(part(most.saturating_sub(least), draw));
+    let factor = 1i64.checked_shl(count.saturating_sub(1)).filter(|factor| *factor > 0).unwrap_or(i64::MAX);
+    first.saturating_mul(factor).min(cap)
+}
+
+fn operation_of(event: &Event) -> Option<OpId> {
+    match event {
+        Event::Received(received) => Some(received.op),
+        Event::Failed { op, .. } | Event::Provided { op, .. } | Event::Signed { op, .. } | Event::Stored { op, .. } => {
+            Some(*op)
+        }
+        _ => None,
+    }
+}
+
+fn entry_is_failing(entry: Option<&Entry>) -> bool {
+    entry.is_some_and(|entry| entry.trouble().is_some() || entry.refresh().is_some())
+}
+
+/// `scope` is a list of scope tokens (RFC 6749 section 3.3, STD-12).
+fn check_scope(want: &Want) -> Result<(), Error> {
+    if want.scope.iter().flatten().all(|token| !token.is_empty() && token.chars().all(grammar::is_scope)) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorCode::InvalidOption,
+        "`scope` is a list of names, each of printable ASCII without spaces, quotes and backslashes",
+    ))
+}
+
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorCode::Closed, "the client is closed: make a new one")
+}
+
+fn too_late() -> Error {
+    Error::new(
+        ErrorCode::Timeout,
+        "no token came before the caller's deadline: allow more time, or see why the token endpoint is slow",
+    )
+}
+
+fn min_ttl_unavailable(life: i64) -> Error {
+    Error::new(
+        ErrorCode::MinTtlUnavailable,
+        "the server's tokens live shorter than `min_ttl`: ask for no more than `lifetime`",
+    )
+    .with_lifetime(life)
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core")
+            .field("profile", &self.config.profile)
+            .field("flights", &self.flights.len())
+            .finish_non_exhaustive()
+    }
+}
