@@ -16,6 +16,9 @@ use crate::response::{AnswerShape, ErrorMeaning, MissingLifetime};
 use crate::secret::Secret;
 use crate::url::{EndpointUrl, Origin};
 
+/// Says why a text is not accepted.
+type Check = fn(&str) -> Result<(), String>;
+
 /// A client's configuration: a profile with the user's options put in, everything checked.
 ///
 /// Durations are milliseconds. `Debug` shows no credential and no parameter's value.
@@ -206,7 +209,7 @@ impl Config {
             parameters: Vec::new(),
             scope: Vec::new(),
             resource: given.texts("resource", check_absolute_uri)?,
-            audience: given.texts("audience", |text| grammar::check(text, |character| !character.is_control()))?,
+            audience: given.texts("audience", |text| grammar::check(text, grammar::NO_CONTROLS))?,
             answer: standard_answer(),
             missing_lifetime: ASSUMED_LIFETIME,
             soft_margin,
@@ -360,12 +363,12 @@ impl<'a> Given<'a> {
         self.take_one(name).map(|field| field.duration(least, most)).transpose()
     }
 
-    fn checked(&mut self, name: &str, check: fn(&str) -> Result<(), String>) -> Result<Option<String>, Error> {
+    fn checked(&mut self, name: &str, check: Check) -> Result<Option<String>, Error> {
         self.take_one(name).map(|field| checked(field, check)).transpose()
     }
 
     /// One text, or a list of them.
-    fn texts(&mut self, name: &str, check: fn(&str) -> Result<(), String>) -> Result<Vec<String>, Error> {
+    fn texts(&mut self, name: &str, check: Check) -> Result<Vec<String>, Error> {
         match self.take_one(name) {
             None => Ok(Vec::new()),
             Some(field) if matches!(field.value, Value::List(_)) => {
@@ -392,7 +395,7 @@ impl<'a> Given<'a> {
             ("api_token", !is_token_requested, "leave it out, or set `grant` to `api_token`"),
             ("client_secret", is_token_requested, "the API token is the option `api_token`"),
             ("client_secret_provided", is_token_requested, "the API token is the option `api_token`"),
-            ("credential_name", self.0.contains_key("client_secret_provided"), "it names a provided secret"),
+            ("credential_name", is_token_requested, "leave it out"),
             ("client_auth", is_token_requested, "leave it out"),
             ("parameters", is_token_requested, "leave it out"),
             ("scope", has_scope, "leave it out"),
@@ -425,6 +428,9 @@ impl<'a> Given<'a> {
         let provided = self.take_one("client_secret_provided");
         let name = self.take_one("credential_name");
         let is_provided = provided.clone().map(Field::boolean).transpose()?.unwrap_or(false);
+        if let Some(field) = name.as_ref().filter(|_| !is_provided) {
+            return Err(field.place.error("has no use without `client_secret_provided`: leave it out"));
+        }
 
         config.credential = match (config.grant, config.client_auth) {
             (Grant::ApiToken, _) => {
@@ -459,15 +465,15 @@ impl<'a> Given<'a> {
             },
         };
 
-        let is_basic = |scheme: &str| scheme.eq_ignore_ascii_case("Basic");
-        let is_needed = config.grant != Grant::ApiToken || config.attach.scheme.as_deref().is_some_and(is_basic);
+        let is_basic_api_token = config.grant == Grant::ApiToken && config.attach.scheme.as_deref().is_some_and(is_basic);
+        let is_needed = config.grant != Grant::ApiToken || is_basic_api_token;
         config.client_id = match client_id {
             None if is_needed => return Err(missing("client_id", "the client's identifier at the provider")),
             None => None,
             Some(field) => {
                 let place = field.place.clone();
                 let text = field.text()?;
-                let is_raw = config.grant == Grant::ApiToken || config.client_auth == ClientAuth::BasicRaw;
+                let is_raw = is_basic_api_token || config.client_auth == ClientAuth::BasicRaw;
                 check_credential(&text, if is_raw { ClientAuth::BasicRaw } else { config.client_auth })
                     .map_err(|why| place.error(why))?;
                 if is_raw && text.contains(':') {
@@ -591,7 +597,21 @@ impl Variables<'_> {
         let Some(request) = &self.profile.authorization else {
             return Ok(None);
         };
-        let issuer = request.issuer.as_ref().map(|(template, _)| self.fill(template)).transpose()?.flatten();
+        let mut issuer = None;
+        if let Some((template, place)) = &request.issuer {
+            if let Some(text) = self.fill(template)? {
+                // RFC 8414 section 2. It is compared letter by letter, so it is kept as it was written.
+                let flaw = match EndpointUrl::parse(&text, allow_loopback_http) {
+                    Err(why) => Some(why),
+                    Ok(_) if text.contains('?') => Some("an issuer has no query".to_owned()),
+                    Ok(_) => None,
+                };
+                if let Some(why) = flaw {
+                    return Err(place.error(format!("is not accepted: {why}")));
+                }
+                issuer = Some(text);
+            }
+        }
         Ok(Some(Authorization {
             endpoint: self.url(&request.endpoint, allow_loopback_http)?,
             iss_required: request.iss_required && issuer.is_some(),
@@ -706,7 +726,7 @@ fn scope_tokens(field: Field<'_>) -> Result<Vec<String>, Error> {
 }
 
 fn check_scope(token: &str, known: Option<&[String]>) -> Result<(), String> {
-    grammar::check(token, grammar::is_scope).map_err(|why| {
+    grammar::check(token, grammar::SCOPE).map_err(|why| {
         if token.is_empty() { "has an empty part: one space stands between two scopes".into() } else { format!("has a part that {why}") }
     })?;
     let Some(known) = known.filter(|known| !known.iter().any(|scope| scope == token)) else {
@@ -721,37 +741,51 @@ fn check_scope(token: &str, known: Option<&[String]>) -> Result<(), String> {
 
 /// Says what a client identifier or a secret must not hold (RFC 6749 appendix A; RFC 7617 section 2).
 fn check_credential(text: &str, client_auth: ClientAuth) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("is empty: see whether the place that it is read from is filled".to_owned());
+    }
     match client_auth {
-        ClientAuth::BasicRaw => grammar::check(text, |character| !character.is_control()),
-        ClientAuth::BasicForm | ClientAuth::Body | ClientAuth::None => grammar::check(text, grammar::is_vschar),
+        ClientAuth::BasicRaw => grammar::check(text, grammar::NO_CONTROLS),
+        ClientAuth::BasicForm | ClientAuth::Body | ClientAuth::None => grammar::check(text, grammar::PRINTABLE),
     }
 }
 
 /// Says what an API token must not hold: that depends on the header that it goes into.
 fn check_api_token(text: &str, scheme: Option<&str>) -> Result<(), String> {
     match scheme {
-        Some(scheme) if scheme.eq_ignore_ascii_case("Basic") => check_credential(text, ClientAuth::BasicRaw),
-        Some(scheme) if scheme.eq_ignore_ascii_case("Bearer") => grammar::check(text, grammar::is_b64token),
-        _ => grammar::check(text, |character| character.is_ascii_graphic()),
+        Some(scheme) if is_basic(scheme) => check_credential(text, ClientAuth::BasicRaw),
+        _ if text.is_empty() => check_credential(text, ClientAuth::BasicRaw),
+        Some(scheme) if scheme.eq_ignore_ascii_case("Bearer") => {
+            grammar::check(text, grammar::B64TOKEN)?;
+            match text.trim_end_matches('=').find('=') {
+                Some(at) => Err(format!("holds a `=` before its end, at character {}", at.saturating_add(1))),
+                None => Ok(()),
+            }
+        }
+        _ => grammar::check(text, grammar::GRAPHIC),
     }
+}
+
+fn is_basic(scheme: &str) -> bool {
+    scheme.eq_ignore_ascii_case("Basic")
 }
 
 /// Says why a URI is not accepted as a redirect URI (RFC 6749 section 3.1.2) or as a resource (RFC 8707 section 2).
 pub(crate) fn check_absolute_uri(uri: &str) -> Result<(), String> {
-    grammar::check(uri, |character| character.is_ascii_graphic())?;
+    grammar::check(uri, grammar::GRAPHIC)?;
     let scheme = uri.split_once(':').map(|(scheme, _)| scheme).unwrap_or_default();
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
         && scheme.chars().all(|character| character.is_ascii_alphanumeric() || "+-.".contains(character));
-    if !is_scheme || uri.len() == scheme.len() + 1 {
-        return Err("is not absolute: it begins with a scheme, as in `https://app.example.com/callback`".into());
+    if !is_scheme || uri.strip_prefix(scheme) == Some(":") {
+        return Err("is not absolute: it begins with a scheme, as in `https://app.example.com/callback`".to_owned());
     }
     if uri.contains('#') {
-        return Err("has a fragment (`#…`): leave that out".into());
+        return Err("has a fragment (`#…`): leave that out".to_owned());
     }
     Ok(())
 }
 
-fn checked(field: Field<'_>, check: fn(&str) -> Result<(), String>) -> Result<String, Error> {
+fn checked(field: Field<'_>, check: Check) -> Result<String, Error> {
     let place = field.place.clone();
     let text = field.text()?;
     check(&text).map_err(|why| place.error(why))?;

@@ -268,7 +268,7 @@ impl<'a> Object<'a> {
     pub(crate) fn take(&mut self, name: &str) -> Option<Field<'a>> {
         self.known.push(name.to_owned());
         let at = self.members.iter().position(|(known, _)| known == name)?;
-        let (_, value) = self.members.swap_remove(at);
+        let (_, value) = self.members.remove(at);
         if matches!(value, Value::Null) && self.place.kind == Kind::Options {
             return None;
         }

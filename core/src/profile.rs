@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use core::str::FromStr;
 
 use crate::config::{ClientAuth, Grant, Method, OPTIONS};
-use crate::document::{self, Field, Kind, Object, Place, Value, near};
+use crate::document::{self, Field, Kind, Place, Value, near};
 use crate::error::Error;
 use crate::grammar;
 use crate::policy::read_missing_lifetime;
@@ -287,19 +287,19 @@ impl Format {
                 return Ok(text.trim_end_matches('/').to_owned());
             }
             Self::Segment => {
-                grammar::check(text, grammar::is_unreserved)?;
+                grammar::check(text, grammar::UNRESERVED)?;
                 if text.chars().all(|character| character == '.') {
                     return Err("is all dots, which would climb in a path".to_owned());
                 }
             }
-            Self::HeaderName => grammar::check(text, grammar::is_token)?,
+            Self::HeaderName => grammar::check(text, grammar::TOKEN)?,
             Self::HeaderValue => {
-                grammar::check(text, grammar::is_vschar)?;
+                grammar::check(text, grammar::HEADER_VALUE)?;
                 if text.trim() != text {
                     return Err("begins or ends with a space: a header's value can't".to_owned());
                 }
             }
-            Self::Text => grammar::check(text, |character| !character.is_control())?,
+            Self::Text => grammar::check(text, grammar::NO_CONTROLS)?,
             Self::Values(values) => {
                 if !values.iter().any(|value| value == text) {
                     let allowed = document::alternatives(values.iter().map(|value| &**value));
@@ -399,12 +399,12 @@ impl Scope<'_> {
         if let Some(field) = object.take("headers") {
             for (name, field) in field.entries()? {
                 let place = &field.place;
-                grammar::check(&name, grammar::is_token).map_err(|why| place.error(format!("is no header: it {why}")))?;
+                grammar::check(&name, grammar::TOKEN).map_err(|why| place.error(format!("is no header: it {why}")))?;
                 let is_same = |known: &str| known.eq_ignore_ascii_case(&name);
                 if CONNECTION_HEADERS.iter().any(|known| is_same(known)) {
                     return Err(place.error("belongs to the connection: the HTTP client sets it"));
                 }
-                if header == Template::literal(&name) || headers.iter().any(|(known, _)| is_same(known)) {
+                if self.outcomes(&header).any(|known| is_same(&known)) || headers.iter().any(|(known, _)| is_same(known)) {
                     return Err(place.error("stands there twice: keep one of the two"));
                 }
                 headers.push((name, self.read_template(field, Use::Header)?));
@@ -414,6 +414,21 @@ impl Scope<'_> {
             object.take("insecure_query").map(|field| self.read_template(field, Use::Parameter)).transpose()?;
         object.end()?;
         Ok(Attach { header, scheme, headers, insecure_query })
+    }
+
+    /// What a header's name may become, as far as the document tells.
+    fn outcomes(&self, header: &Template) -> impl Iterator<Item = String> {
+        let whole = match header.parts() {
+            [Part::Literal(name)] => [name.clone()].into(),
+            [Part::Variable(name)] => {
+                match self.variables.iter().find(|variable| variable.name == *name).map(|variable| &variable.format) {
+                    Some(Format::Values(values)) => values.clone(),
+                    _ => Vec::new(),
+                }
+            }
+            _ => Vec::new(),
+        };
+        whole.into_iter()
     }
 
     fn read_api_token(&self, field: Field<'_>, attach: &Attach) -> Result<ApiToken, Error> {
@@ -469,10 +484,10 @@ impl Scope<'_> {
                         return Err(place.error("is not accepted: it must begin with `https://` or a variable that holds a URL"));
                     }
                     if matches!(used, Use::Header) {
-                        grammar::check(text, grammar::is_vschar).map_err(|why| place.error(why))?;
+                        grammar::check(text, grammar::HEADER_VALUE).map_err(|why| place.error(why))?;
                     }
                     if matches!(used, Use::HeaderName) {
-                        grammar::check(text, grammar::is_token).map_err(|why| place.error(why))?;
+                        grammar::check(text, grammar::TOKEN).map_err(|why| place.error(why))?;
                     }
                     continue;
                 }
@@ -599,7 +614,7 @@ fn read_scope_rules(field: Field<'_>) -> Result<ScopeRules, Error> {
     let mut known = Vec::new();
     if let Some(field) = object.take("known") {
         for (name, field) in field.entries()? {
-            grammar::check(&name, grammar::is_scope).map_err(|why| field.place.error(format!("is no scope: it {why}")))?;
+            grammar::check(&name, grammar::SCOPE).map_err(|why| field.place.error(format!("is no scope: it {why}")))?;
             field.filled()?;
             known.push(name);
         }
@@ -616,7 +631,7 @@ fn read_scope_rules(field: Field<'_>) -> Result<ScopeRules, Error> {
 fn read_scope_token(field: Field<'_>) -> Result<String, Error> {
     let place = field.place.clone();
     let scope = field.text()?;
-    grammar::check(&scope, grammar::is_scope).map_err(|why| place.error(why))?;
+    grammar::check(&scope, grammar::SCOPE).map_err(|why| place.error(why))?;
     Ok(scope)
 }
 
@@ -696,7 +711,7 @@ fn read_scheme(field: Field<'_>) -> Result<Option<String>, Error> {
     }
     let place = field.place.clone();
     let scheme = field.text()?;
-    grammar::check(&scheme, grammar::is_token).map_err(|why| place.error(why))?;
+    grammar::check(&scheme, grammar::TOKEN).map_err(|why| place.error(why))?;
     Ok(Some(scheme))
 }
 
