@@ -12,6 +12,7 @@ mod counts;
 mod demo;
 mod hosts;
 mod install;
+mod oldest;
 mod package;
 mod preflight;
 mod process;

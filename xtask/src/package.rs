@@ -193,7 +193,7 @@ impl<'a> Stamp<'a> {
     }
 }
 
-fn files(dir: &Path, ending: &str) -> Result<Vec<PathBuf>> {
+pub fn files(dir: &Path, ending: &str) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     if dir.is_dir() {
         for entry in fs::read_dir(dir)? {

@@ -8,7 +8,7 @@ use crate::{
     cli::Options,
     counts::Report,
     hosts::Host,
-    install,
+    install, oldest,
     preflight::{self, Need},
     progress::{self, Log, Outcome, Step},
     tree::Tree,
@@ -24,6 +24,7 @@ const SUITES: &[Suite] = &[
         Program::Cargo("clippy --workspace --exclude xtask-bindgen --all-targets -- --deny warnings"),
     ),
     Suite::new("core", Report::Cargo, Program::Cargo("test --package remint --all-features")),
+    Suite::new("oldest-rust", Report::Exit, Program::OldestRust("check --package remint --all-features")),
     Suite::new("xtask", Report::Cargo, Program::Cargo("test --package xtask")),
     Suite::new("authority", Report::Cargo, Program::Cargo("test --package authority")),
     Suite::new("vectors-rust", Report::Plain, Program::Cargo("run --quiet --package vectors-rust -- tests/vectors")),
@@ -41,6 +42,8 @@ struct Suite {
 /// What a suite runs: words separated by spaces, in the checkout. A word like `tests/*.test.mjs` stands for the files.
 enum Program {
     Cargo(&'static str),
+    /// Cargo with the oldest compiler that we promise to work with.
+    OldestRust(&'static str),
     /// Node with what the folder's `package-lock.json` lists, if there is one.
     Node(&'static str, &'static str),
     /// Python with what the folder's `requirements.txt` lists, if there is one.
@@ -55,7 +58,7 @@ impl Suite {
     /// The language and the folder that may list what else has to be installed.
     fn place(&self) -> (Host, &'static str) {
         match self.program {
-            Program::Cargo(_) => (Host::Rust, ""),
+            Program::Cargo(_) | Program::OldestRust(_) => (Host::Rust, ""),
             Program::Node(folder, _) => (Host::Node, folder),
             Program::Python(folder, _) => (Host::Python, folder),
         }
@@ -70,6 +73,7 @@ impl Suite {
         let (host, folder) = self.place();
         let (mut command, words) = match self.program {
             Program::Cargo(words) => (tree.cargo(), words),
+            Program::OldestRust(words) => (oldest::cargo(tree)?, words),
             Program::Node(_, words) | Program::Python(_, words) => (install::interpreter(tree, host, folder)?, words),
         };
         for word in words.split(' ') {
@@ -104,6 +108,9 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
         if !places.contains(&place) {
             places.push(place);
             steps.extend(install::folder_steps(tree, host, folder));
+        }
+        if matches!(suite.program, Program::OldestRust(_)) {
+            steps.push(oldest::step()?);
         }
         steps.push(Step::new(suite.name, "", move |log| suite.run(tree, log)));
     }
