@@ -1,0 +1,206 @@
+/**
+ * The step machine without a host: for those who drive it themselves, and for the vectors.
+ * An advanced entry, outside of semantic versioning. `tests/vectors/README.md` says what events and steps mean.
+ */
+import { type Failure, toError } from "./errors.js";
+import { type NativeCore, type NativeExchange, native } from "./native.js";
+
+export { RemintError, ServerError, TransportError, UsageError } from "./errors.js";
+
+/** What both clocks show, in integer milliseconds. */
+export interface Now {
+  /** Unix time. */
+  readonly wall: number;
+  /** A clock that never goes back. */
+  readonly boot: number;
+}
+
+/** A token that may be used without asking again while both clocks are before `recheck`. */
+export interface Use {
+  readonly use: string;
+  readonly token_type: string;
+  readonly header: string;
+  readonly authorization: string;
+  readonly scope: string | null;
+  readonly key: string;
+  readonly generation: number;
+  readonly expires: number;
+  readonly expires_wall: number;
+  readonly recheck: number;
+  readonly recheck_wall: number;
+  readonly call: string;
+}
+
+/** Ask again when the flight is over, or at `until` on the boot clock. */
+export interface Wait {
+  readonly wait: string;
+  readonly until: number;
+}
+
+export type Answer =
+  | Use
+  | Wait
+  | { readonly headers: readonly [string, string][] }
+  | { readonly done: Done }
+  | Failure
+  | Verdict;
+
+export type Verdict = "pass" | "retry" | "give_up";
+
+/** What a flow ends with: `url` and `session`, or `url` and `headers`, or nothing. */
+export interface Done {
+  readonly url?: string;
+  readonly session?: string;
+  readonly headers?: readonly [string, string][];
+}
+
+/** One HTTP request. */
+export interface HttpRequest {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: [string, string][];
+  readonly body?: string;
+}
+
+/** What the shared store is to do. */
+export type StoreCommand = { readonly key: string } & (
+  | { readonly command: "load" | "delete" }
+  | { readonly command: "lock"; readonly owner: string; readonly ttl: number }
+  | { readonly command: "save"; readonly expect?: string; readonly record: string; readonly ttl: number; readonly unlock: boolean }
+);
+
+export type Operation = { readonly flight: string; readonly until: number } & (
+  | { readonly send: string; readonly request: HttpRequest; readonly tls_id?: string; readonly cap: number }
+  | { readonly provide: string; readonly what: "client_secret" }
+  | { readonly provide: string; readonly what: "rotated"; readonly subject?: string; readonly refresh_token: string }
+  | { readonly sign: string; readonly key: string; readonly alg: string; readonly input: string }
+  | ({ readonly store: string } & StoreCommand)
+);
+
+/** Something that happened. Never holds a secret. */
+export interface Notice {
+  readonly notice: string;
+  readonly detail?: unknown;
+  readonly key?: string;
+  readonly flight?: string;
+}
+
+/** All that follows from one event. */
+export interface Step {
+  readonly answer?: Answer;
+  readonly operations?: readonly (Operation | { readonly sleep: string; readonly until: number })[];
+  readonly settled?: readonly string[];
+  readonly withdraw?: readonly { readonly key?: string; readonly generation?: number }[];
+  readonly notices?: readonly Notice[];
+}
+
+/** A token as it arrived. `lifetime` is milliseconds from the start of the request. */
+export interface TokenRecord {
+  readonly access_token: string;
+  readonly token_type: string;
+  readonly lifetime: number;
+  readonly scope: string | undefined;
+  readonly refresh_token: string | undefined;
+  readonly oddities: readonly Notice[];
+}
+
+export class Core {
+  readonly #native: NativeCore;
+
+  /** `options` are those of `Client` with the names that they have in JSON: `client_id`, `token_endpoint` … */
+  constructor(options: object) {
+    const { Core } = native();
+    this.#native = translated(() => new Core(bytes(JSON.stringify(options))));
+  }
+
+  /** Takes one event, an object with one member: `{ ask: { min_ttl: 60000 } }`. `entropy` is 32 fresh bytes. */
+  handle(event: object, now: Now, entropy: Uint8Array): Step {
+    return JSON.parse(this.#native.handle(bytes(JSON.stringify(event)), now.wall, now.boot, entropy)) as Step;
+  }
+
+  /** Takes the answer to a `send`. */
+  received(
+    op: string,
+    status: number,
+    headers: Iterable<readonly [string, string]>,
+    body: Uint8Array,
+    now: Now,
+    entropy: Uint8Array,
+  ): Step {
+    return JSON.parse(this.#native.received(op, status, lines(headers), body, now.wall, now.boot, entropy)) as Step;
+  }
+
+  /** One token request outside of the cache: `{ client_credentials: {} }`, `{ refresh: { refresh_token } }` … */
+  build(request: object): Exchange {
+    return new Exchange(this.#native, request);
+  }
+}
+
+/** One token request, and what alone can read its answer. */
+export class Exchange implements HttpRequest {
+  readonly #native: NativeExchange;
+  method = "";
+  url = "";
+  headers: [string, string][] = [];
+  declare readonly body?: string;
+
+  /** @internal */
+  constructor(core: NativeCore, request: object) {
+    this.#native = translated(() => core.build(bytes(JSON.stringify(request)), this));
+  }
+
+  /** Reads the answer, once. */
+  finish(status: number, headers: Iterable<readonly [string, string]>, body: Uint8Array, now: Now): TokenRecord {
+    const record = new FinishedRecord();
+    translated(() => this.#native.finish(status, lines(headers), body, now.wall, now.boot, record));
+    return record;
+  }
+
+  /** @internal Called by the core. */
+  request(text: string, hasBody: boolean): void {
+    const parts = text.split("\n") as [string, string, string];
+    [this.method, this.url] = parts;
+    if (hasBody) (this as { body?: string }).body = parts[2];
+    for (let i = 3; i < parts.length; i += 2) this.headers.push([parts[i]!, parts[i + 1]!]);
+  }
+}
+
+class FinishedRecord implements TokenRecord {
+  access_token = "";
+  token_type = "";
+  lifetime = 0;
+  scope: string | undefined;
+  refresh_token: string | undefined;
+  oddities: readonly Notice[] = [];
+
+  token(text: string, lifetime: number, hasScope: boolean, hasRefreshToken: boolean): void {
+    const parts = text.split("\n") as [string, string, string, string, string];
+    [this.access_token, this.token_type] = parts;
+    this.lifetime = lifetime;
+    if (hasScope) this.scope = parts[2];
+    if (hasRefreshToken) this.refresh_token = parts[3];
+    if (parts[4] !== "") this.oddities = JSON.parse(parts[4]);
+  }
+}
+
+function bytes(text: string): Uint8Array {
+  return Buffer.from(text);
+}
+
+/** A name and a value for each header, one a line. A line break inside of one cannot have come over HTTP. */
+function lines(headers: Iterable<readonly [string, string]>): Uint8Array {
+  let text = "";
+  for (const [name, value] of headers) {
+    if (!name.includes("\n") && !value.includes("\n")) text += `${name}\n${value}\n`;
+  }
+  return Buffer.from(text);
+}
+
+/** The core throws its errors as JSON. */
+function translated<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (thrown) {
+    throw typeof thrown === "string" ? toError((JSON.parse(thrown) as { answer: Failure }).answer) : thrown;
+  }
+}

@@ -1,0 +1,324 @@
+import type { Answer, Core, Done, Notice, Operation, Step, Use, Wait } from "./core.js";
+import { type Failure, misuse, toError } from "./errors.js";
+import type { Clock, Host, Http } from "./options.js";
+import { Token, originOf } from "./token.js";
+import { type FailureKind, TransportFailure, failureKind, isCertificateFailure, readBody } from "./transport.js";
+
+/** Whose token: the client's own, unless it names a subject or a scope set. */
+export interface Want {
+  readonly subject?: string;
+  readonly scope?: readonly string[];
+}
+
+/** One wish, and the lease that answers it without a look into the core. */
+export interface View {
+  readonly want: Want;
+  lease: Lease;
+}
+
+/** How a caller wants a token, in the core's own terms. */
+export interface Ask {
+  readonly min_ttl?: number | undefined;
+  readonly force?: boolean | undefined;
+  readonly deadline?: number | undefined;
+  readonly call?: string | undefined;
+}
+
+/** A token that is answered from without asking the core, while both clocks are before `recheck`. */
+export interface Lease {
+  recheck: number;
+  recheckWall: number;
+  readonly generation: number;
+  readonly token: Token;
+  readonly promise: Promise<Token>;
+}
+
+export const NO_LEASE: Lease = Object.freeze({
+  recheck: -Infinity,
+  recheckWall: -Infinity,
+  generation: 0,
+  token: undefined as never,
+  promise: undefined as never,
+});
+
+/** An API request, as far as the core needs to know it. */
+export interface Request {
+  readonly method: string;
+  readonly url: string;
+  readonly insecure_query?: boolean;
+}
+
+/** What goes on it. */
+export type Attached = Done & { readonly headers: readonly [string, string][] };
+
+/** A flight that somebody waits for, or that failed for a reason of the host's. */
+interface Flight {
+  readonly waiters: Set<(cause: unknown) => void>;
+  cause: unknown;
+}
+
+/** Called with a new refresh token before the access token that came with it is handed out. */
+export type OnRotated = (refreshToken: string, subject: string | undefined) => unknown;
+
+/** The one loop: gives the core events, and does what it answers. Decides nothing. */
+export class Driver {
+  /** Told of new refresh tokens, by subject. */
+  readonly onRotated = new Map<string | undefined, OnRotated>();
+  /** The keys whose token an API refused last. */
+  readonly refused = new Set<string>();
+  readonly #core: Core;
+  readonly #host: Host;
+  readonly #flights = new Map<string, Flight>();
+  readonly #leases = new Map<string, Lease>();
+  readonly #running = new Set<Promise<void>>();
+
+  constructor(core: Core, host: Host) {
+    this.#core = core;
+    this.#host = host;
+  }
+
+  get clock(): Clock {
+    return this.#host.clock;
+  }
+
+  get http(): Http {
+    return this.#host.http;
+  }
+
+  /** Tells the core what happened, and does what follows. */
+  handle(event: object): Answer | undefined {
+    return this.#follow(this.#core.handle(event, this.#now(), this.#host.random(32)));
+  }
+
+  /** A token for a caller, who may give up; the flight that they wait for goes on for the others. */
+  async acquire(view: View, ask: Ask, signal?: AbortSignal | null, wait?: Wait): Promise<Token> {
+    for (;;) {
+      signal?.throwIfAborted();
+      const cause = wait === undefined ? undefined : await this.#settled(wait, signal);
+      const answer = this.handle({ ask: { ...ask, want: view.want, after: wait?.wait } }) as Use | Failure | Wait;
+      if ("use" in answer) return this.#keep(view, answer, wait !== undefined);
+      if ("fail" in answer) throw toError(isCertificateFailure(cause) ? { hint: CERTIFICATE_HINT, ...answer } : answer, cause);
+      wait = answer;
+    }
+  }
+
+  /** A token and what to put on one request: headers, or a URL that holds it. */
+  async attach(view: View, ask: Ask, request: Request, signal?: AbortSignal | null): Promise<{ call: string } & Attached> {
+    // The token may be withdrawn between the two steps: then there is another.
+    for (let attempt = 0; attempt < 3; attempt++) {
+      const { call } = originOf(await this.acquire(view, ask, signal));
+      const attached = this.attached(view, call, request);
+      if (attached !== undefined) return { call, ...attached };
+    }
+    const message = "the token was withdrawn three times while this request was prepared: send it again";
+    throw toError({ fail: "transport_failed", family: "transport", message, retryable: true });
+  }
+
+  /** What to put on one request with a token in hand; nothing if that was withdrawn. */
+  attached({ want }: View, call: string, request: Request): Attached | undefined {
+    const answer = this.handle({ attach: { want, call, ...request } }) as Attached | { done: Attached } | Failure | "retry";
+    if (answer === "retry") return undefined;
+    if ("fail" in answer) throw toError(answer);
+    return "done" in answer ? answer.done : answer;
+  }
+
+  /** No new work; resolves when what was under way has ended. */
+  async close(): Promise<void> {
+    this.handle({ close: {} });
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+
+  #follow(step: Step): Answer | undefined {
+    for (const operation of step.operations ?? []) {
+      if ("sleep" in operation) {
+        const { sleep: flight, until } = operation;
+        this.#at(until, () => this.handle({ tick: { flight } }), false);
+      } else {
+        this.#start(operation);
+      }
+    }
+    for (const { key, generation = Infinity } of step.withdraw ?? []) {
+      for (const [held, lease] of key === undefined ? this.#leases : [[key, this.#leases.get(key)] as const]) {
+        if (lease !== undefined && lease.generation <= generation) this.#drop(held, lease);
+      }
+    }
+    for (const id of step.settled ?? []) {
+      const flight = this.#flights.get(id);
+      this.#flights.delete(id);
+      for (const wake of flight?.waiters ?? []) wake(flight!.cause);
+    }
+    for (const notice of step.notices ?? []) this.notify(notice);
+    return step.answer;
+  }
+
+  /** Shows a notice. Whatever the user's function does with it, nothing here depends on it. */
+  notify(notice: Notice): void {
+    try {
+      Promise.resolve(this.#host.onNotice?.(notice)).catch(() => {});
+    } catch {
+      // The function is told what happened; it has no say in it.
+    }
+  }
+
+  #start(operation: Operation): void {
+    if ("send" in operation) {
+      const { send: op, request, cap } = operation;
+      const { url, method, headers, body } = request;
+      this.#run(op, operation, async (signal) => {
+        const init = { method, headers, redirect: "manual" as const, signal, ...(body === undefined ? {} : { body }) };
+        const answer = await this.#host.http(url, init);
+        const bytes = await readBody(answer.body, cap);
+        const lines = [...answer.headers];
+        return () => this.#core.received(op, answer.status, lines, bytes, this.#now(), this.#host.random(32));
+      }, failureKind);
+    } else if ("provide" in operation) {
+      const { provide: op } = operation;
+      this.#run(op, operation, async () => {
+        let value: unknown;
+        if (operation.what === "rotated") {
+          await this.onRotated.get(operation.subject)?.(operation.refresh_token, operation.subject);
+        } else {
+          value = await this.#host.clientSecret?.();
+          if (typeof value !== "string") throw misuse("the function `clientSecret` must give a string");
+        }
+        return this.#event({ provided: { op, value } });
+      });
+    } else if ("store" in operation) {
+      const { store: op, flight, until, ...command } = operation;
+      this.#run(op, operation, async () => {
+        if (this.#host.store === undefined) throw misuse("there is no `store` that could answer");
+        return this.#event({ stored: { op, result: await this.#host.store.handle(command) } });
+      });
+    } else {
+      this.#run(operation.sign, operation, () => Promise.reject(misuse("signing with a key of the host's is not supported yet")));
+    }
+  }
+
+  /** Carries out one operation and reports how it ended: in time, or late. */
+  #run(
+    op: string,
+    { flight, until }: Operation,
+    work: (signal: AbortSignal) => Promise<() => Step>,
+    kindOf: (error: unknown) => FailureKind = () => "host_error",
+  ): void {
+    const controller = new AbortController();
+    const fail = (kind: FailureKind) => this.handle({ failed: { op, kind } });
+    let overdue = false;
+    const cancel = this.#at(until, () => {
+      overdue = true;
+      fail("timeout");
+      controller.abort(new TransportFailure("timeout"));
+    }, false);
+    const running = work(controller.signal)
+      .finally(cancel)
+      .then(
+        // Late or not: there may be a new refresh token in it.
+        (step) => void this.#follow(step()),
+        (error: unknown) => {
+          controller.abort(error);
+          if (overdue) return;
+          this.#flight(flight).cause = error;
+          fail(kindOf(error));
+        },
+      )
+      .finally(() => this.#running.delete(running));
+    this.#running.add(running);
+  }
+
+  /** Resolves when the flight is over or the time has come, with the host's own error if one ended the flight. */
+  #settled({ wait, until }: Wait, signal?: AbortSignal | null): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const { waiters } = this.#flight(wait);
+      const leave = () => {
+        waiters.delete(wake);
+        cancel();
+        signal?.removeEventListener("abort", abort);
+      };
+      const wake = (cause: unknown) => {
+        leave();
+        resolve(cause);
+      };
+      const abort = () => {
+        leave();
+        reject(signal!.reason);
+      };
+      // This timer holds the process: somebody waits.
+      const cancel = this.#at(until, () => wake(undefined), true);
+      waiters.add(wake);
+      signal?.addEventListener("abort", abort);
+    });
+  }
+
+  /**
+   * Makes a token of a lease, and keeps the lease where it may be used again. A lease that was waited for names a call in
+   * which the token was minted: it is no other caller's, who get one of their own.
+   */
+  #keep(view: View, use: Use, waited: boolean): Token {
+    let lease = this.#leases.get(use.key);
+    if (lease?.generation !== use.generation && this.#isAhead(use)) {
+      const own = waited ? (this.handle({ ask: { want: view.want } }) as Use | Failure | Wait) : use;
+      lease = "use" in own && this.#isAhead(own) ? this.#addLease(own) : undefined;
+    } else if (lease !== undefined && lease.generation === use.generation) {
+      lease.recheck = use.recheck;
+      lease.recheckWall = use.recheck_wall;
+    }
+    view.lease = lease ?? NO_LEASE;
+    return waited || lease === undefined ? new Token(use, this.clock) : lease.token;
+  }
+
+  #addLease(use: Use): Lease {
+    // One for each cache key, so that withdrawing it reaches everybody.
+    const known = this.#leases.get(use.key);
+    if (known !== undefined) this.#drop(use.key, known);
+    for (const [key, lease] of this.#leases) {
+      if (this.#leases.size < MAX_LEASES) break;
+      this.#drop(key, lease);
+    }
+    const token = new Token(use, this.clock);
+    const { recheck, recheck_wall: recheckWall, generation } = use;
+    const lease = { recheck, recheckWall, generation, token, promise: Promise.resolve(token) };
+    this.#leases.set(use.key, lease);
+    return lease;
+  }
+
+  #isAhead({ recheck, recheck_wall }: Use): boolean {
+    return this.clock.boot() < recheck && this.clock.wall() < recheck_wall;
+  }
+
+  #event(event: object): () => Step {
+    return () => this.#core.handle(event, this.#now(), this.#host.random(32));
+  }
+
+  #flight(id: string): Flight {
+    let flight = this.#flights.get(id);
+    if (flight === undefined) this.#flights.set(id, (flight = { waiters: new Set(), cause: undefined }));
+    return flight;
+  }
+
+  #drop(key: string, lease: Lease): void {
+    lease.recheck = lease.recheckWall = -Infinity;
+    this.#leases.delete(key);
+  }
+
+  /** Calls `run` at a point of the boot clock, never earlier; the result cancels it. */
+  #at(until: number, run: () => void, hold: boolean): () => void {
+    const { clock } = this.#host;
+    const arm = () => {
+      const left = Math.max(0, Math.min(until - clock.boot(), MAX_TIMER));
+      cancel = clock.timer(left, () => (clock.boot() < until ? arm() : run()), hold);
+    };
+    let cancel = () => {};
+    arm();
+    return () => cancel();
+  }
+
+  #now(): { wall: number; boot: number } {
+    return { wall: Math.floor(this.clock.wall()), boot: Math.floor(this.clock.boot()) };
+  }
+}
+
+/** Timers longer than 2^31 ms would fire at once. */
+const MAX_TIMER = 3_600_000;
+/** Whoever holds more tokens than this asks the core for the others. */
+const MAX_LEASES = 10_000;
+const CERTIFICATE_HINT = "the server's certificate is not trusted: pass its authority as `ca`, or an `http` that goes through your proxy";

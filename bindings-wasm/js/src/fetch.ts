@@ -1,0 +1,112 @@
+import type { Driver, View } from "./driver.js";
+
+/** One API call: the token on it, redirects followed, one repetition after a 401 where the core says so. */
+export async function call(driver: Driver, view: View, input: string | URL | Request, init: RequestInit = {}): Promise<Response> {
+  const request = input instanceof Request ? input : undefined;
+  const url = request?.url ?? String(input);
+  const mode = init.redirect ?? request?.redirect ?? "follow";
+  const signal = init.signal ?? request?.signal ?? null;
+  const body = init.body ?? request?.body ?? undefined;
+  const { want } = view;
+  const wish = JSON.stringify(want);
+
+  for (let repeated: string | undefined; ; ) {
+    const hop: Hop = {
+      url: new URL(url),
+      method: (init.method ?? request?.method ?? "GET").toUpperCase(),
+      headers: new Headers(init.headers ?? request?.headers),
+      body,
+    };
+    const { call, headers } = await driver.attach(view, { call: repeated }, line(hop), signal);
+    let ours: typeof headers | undefined = headers;
+    let response: Response;
+
+    for (let hops = 0; ; hops++) {
+      for (const [name, value] of ours ?? []) hop.headers.set(name, value);
+      response = (await driver.http(hop.url.href, {
+        ...init,
+        ...(hop.body instanceof ReadableStream ? { duplex: "half" } : {}),
+        method: hop.method,
+        headers: hop.headers,
+        body: hop.body,
+        redirect: "manual",
+        signal,
+      })) as Response;
+      const location = REDIRECTS.has(response.status) ? response.headers.get("location") : null;
+      if (location === null || mode === "manual") break;
+      await response.body?.cancel();
+      if (mode === "error") throw new TypeError("fetch failed: the answer is a redirect, and `redirect` is \"error\"");
+      if (hops === MAX_HOPS) throw new TypeError(`fetch failed: more than ${MAX_HOPS} redirects`);
+      const from = hop.url.origin;
+      follow(hop, location, response.status);
+      if (hop.url.origin !== from) {
+        // What was meant for the one origin is nobody else's, and stays off however the redirects go on.
+        for (const [name] of ours ?? []) hop.headers.delete(name);
+        for (const name of CREDENTIALS) hop.headers.delete(name);
+        ours = undefined;
+      } else if (ours !== undefined) {
+        ours = driver.attached(view, call, line(hop))?.headers;
+      }
+    }
+
+    // The core has to hear of every refusal, and of the first answer after one that is none.
+    if (ours === undefined || (response.status !== 401 && !driver.refused.has(wish))) return response;
+    if (response.status === 401) driver.refused.add(wish);
+    else driver.refused.delete(wish);
+    const { status } = response;
+    const verdict = driver.handle({ answered: { want, call, url: hop.url.href, status, headers: [...response.headers] } });
+    if (verdict !== "retry") return response;
+    if (body !== undefined && !isReplayable(body)) {
+      driver.notify({ notice: "body_not_replayable" });
+      return response;
+    }
+    await response.body?.cancel();
+    repeated = call;
+  }
+}
+
+interface Hop {
+  url: URL;
+  method: string;
+  headers: Headers;
+  body: RequestInit["body"] | undefined;
+}
+
+function line({ method, url }: Hop): { method: string; url: string } {
+  return { method, url: url.href };
+}
+
+/** The next request of a chain of redirects (Fetch standard, HTTP-redirect fetch). */
+function follow(hop: Hop, location: string, status: number): void {
+  hop.url = new URL(location, hop.url);
+  if (hop.url.protocol !== "http:" && hop.url.protocol !== "https:") {
+    throw new TypeError("fetch failed: a redirect to an address that is not HTTP");
+  }
+  const toGet = status === 303 ? hop.method !== "GET" && hop.method !== "HEAD" : status < 303 && hop.method === "POST";
+  if (toGet) {
+    hop.method = "GET";
+    hop.body = undefined;
+    for (const name of ["content-encoding", "content-language", "content-location", "content-type", "content-length"]) {
+      hop.headers.delete(name);
+    }
+  } else if (hop.body != null && !isReplayable(hop.body)) {
+    throw new TypeError("fetch failed: the body can be sent only once, and a redirect asks for it again");
+  }
+}
+
+/** Whether a body can be sent twice. A stream is used up by the first time, and a `Request` has its body as a stream. */
+function isReplayable(body: unknown): boolean {
+  return (
+    typeof body === "string" ||
+    body instanceof URLSearchParams ||
+    body instanceof FormData ||
+    body instanceof Blob ||
+    body instanceof ArrayBuffer ||
+    ArrayBuffer.isView(body)
+  );
+}
+
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+const MAX_HOPS = 20;
+/** What the Fetch standard and the servers' logs have no business to see at another origin. */
+const CREDENTIALS = ["authorization", "proxy-authorization", "cookie", "host"];
