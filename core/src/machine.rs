@@ -490,7 +490,8 @@ impl Core {
         };
         let retried = ask.call.is_some();
         let call = Call::new(token.generation, minted, retried);
-        Answer::Use(Lease { token, recheck, call })
+        let lease_call = Call::new(token.generation, false, false);
+        Answer::Use(Lease { token, recheck, call, lease_call })
     }
 
     /// Soft and hard margin for a token that had this much life when it arrived.

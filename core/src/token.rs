@@ -46,6 +46,8 @@ pub struct Lease {
     pub recheck: Now,
     /// The API call that this lease was handed out for.
     pub call: Call,
+    /// The API call of everybody who is answered from this lease later.
+    pub lease_call: Call,
 }
 
 /// A token that can be put on requests.
@@ -127,7 +129,7 @@ impl Serialize for Lease {
         use serde::ser::SerializeStruct as _;
 
         let token = &*self.token;
-        let mut lease = serializer.serialize_struct("Lease", 12)?;
+        let mut lease = serializer.serialize_struct("Lease", 13)?;
         lease.serialize_field("use", token.access_token.expose())?;
         lease.serialize_field("token_type", token.token_type())?;
         lease.serialize_field("header", token.header())?;
@@ -140,6 +142,7 @@ impl Serialize for Lease {
         lease.serialize_field("recheck", &self.recheck.boot)?;
         lease.serialize_field("recheck_wall", &self.recheck.wall)?;
         lease.serialize_field("call", &self.call)?;
+        lease.serialize_field("lease_call", &self.lease_call)?;
         lease.end()
     }
 }
