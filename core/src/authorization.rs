@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::cache::{Refresh, RefreshState};
-use crate::config::{Authorization, Config, Grant};
+use crate::config::{self, Authorization, Config, Grant};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Adopt, AuthorizationUrl, CodeExchange, Flow, Start, Want};
 use crate::flight::{Code, Work};
@@ -78,7 +78,7 @@ impl Config {
                 self.grant.as_str()
             )));
         };
-        check_redirect_uri(&ask.redirect_uri)?;
+        config::check_absolute_uri(&ask.redirect_uri).map_err(|why| invalid(format!("`redirect_uri` {why}")))?;
         if !(43..=128).contains(&verifier.expose().len()) || !verifier.expose().chars().all(grammar::is_unreserved) {
             return Err(invalid("a verifier has 43 to 128 characters out of letters, digits and `-._~`"));
         }
@@ -287,19 +287,6 @@ fn read_session(session: &Secret, config: &Config) -> Result<Session, Error> {
 
 fn token_endpoint(config: &Config) -> &str {
     config.token_endpoint.as_ref().map_or("", |endpoint| endpoint.as_str())
-}
-
-/// Absolute and without a fragment (RFC 6749 section 3.1.2, STD-18). Apps have schemes of their own (RFC 8252 section 7.1).
-fn check_redirect_uri(uri: &str) -> Result<(), Error> {
-    let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
-    let good = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-        && scheme.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '+' | '-' | '.'))
-        && uri.len() > scheme.len().saturating_add(1)
-        && uri.chars().all(|char| char.is_ascii_graphic() && char != '#');
-    if good {
-        return Ok(());
-    }
-    Err(invalid("`redirect_uri` is missing, not absolute, or holds a fragment, a space or a non-ASCII character"))
 }
 
 /// An error that came through the browser (RFC 6749 section 4.1.2.1, STD-41).

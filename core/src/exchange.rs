@@ -91,8 +91,8 @@ impl Config {
                 format!("the profile `{}` has no token endpoint: its grant is `{}`", self.profile, self.grant.as_str()),
             ));
         };
-        if let (Some(secret), ClientAuth::BasicForm | ClientAuth::Body) = (&secret, self.client_auth) {
-            check_secret(secret)?;
+        if let (Some(secret), Credential::Provided { .. }) = (&secret, &self.credential) {
+            self.check_secret(secret)?;
         }
         let mut form = form_urlencoded::Serializer::new(String::with_capacity(256));
         let requested_scope = self.fill(&request, &mut form);
@@ -223,18 +223,5 @@ impl Exchange {
             refusal.error = refusal.error.with_hint(hint);
         }
         refusal
-    }
-}
-
-/// `client_secret` is *VSCHAR (RFC 6749 appendix A.2, STD-10). The configured one was checked when it was read; this is for provided ones.
-fn check_secret(secret: &Secret) -> Result<(), Error> {
-    match secret.expose().char_indices().find(|(_, char)| !matches!(char, ' '..='~')) {
-        None => Ok(()),
-        Some((at, _)) => Err(Error::new(
-            ErrorCode::InvalidOption,
-            format!(
-                "the provided client secret holds a character at byte {at} that is not printable ASCII: trim a trailing line break"
-            ),
-        )),
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Flight {
     locked: bool,
     /// The token arrived dead once, and was asked for again.
     redone: bool,
+    /// The policy is not to keep a token like the one that arrived.
+    unkept: bool,
     /// The store was read again after a refused refresh token.
     reread: bool,
     /// How often a save was repeated after a conflict.
@@ -158,6 +160,7 @@ impl Core {
             secret: None,
             locked: false,
             redone: false,
+            unkept: false,
             reread: false,
             saves: 0,
             spent: None,
@@ -409,6 +412,8 @@ impl Core {
             return;
         }
         let reason = flight.work.reason;
+        // That it is not kept has been said then: there is nothing wrong with such a token.
+        flight.unkept = set.oddities.contains(&NoticeKind::NotCached);
         for oddity in set.oddities {
             turn.notice(oddity, Some(key), Some(id));
         }
@@ -491,7 +496,8 @@ impl Core {
     }
 
     fn hand_out(&mut self, id: FlightId, turn: &mut Turn<'_>) {
-        let Some(held) = self.flights.get_mut(&id).and_then(|flight| flight.arrived.take()) else { return };
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        let (unkept, Some(held)) = (flight.unkept, flight.arrived.take()) else { return };
         let key = held.token.key;
         let same = self
             .cache
@@ -511,7 +517,7 @@ impl Core {
             return;
         }
         let keep = held.left(turn.now) > 0;
-        if !keep {
+        if !keep && !unkept {
             turn.notice(NoticeKind::DeadOnArrival, Some(key), Some(id));
         }
         self.land(id, held, keep, turn);

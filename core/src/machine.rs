@@ -14,7 +14,6 @@ use crate::entropy::{Stream, draw, part};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Ask, Event, Want};
 use crate::flight::{Flight, Operations, Work};
-use crate::grammar;
 use crate::notice::{Notice, NoticeKind, Reason};
 use crate::response::Verdict;
 use crate::secret::Secret;
@@ -190,17 +189,22 @@ impl Core {
         }
     }
 
-    fn answer_ask(&mut self, ask: Ask, turn: &mut Turn<'_>) -> Answer {
-        match self.decide(&ask, turn) {
-            Ok(answer) => answer,
-            Err(error) => Answer::Fail(error),
-        }
+    fn answer_ask(&mut self, mut ask: Ask, turn: &mut Turn<'_>) -> Answer {
+        let checked = match &ask.want.scope {
+            Some(scope) => self.config.check_scope(scope).map(Some),
+            None => Ok(None),
+        };
+        checked
+            .and_then(|scope| {
+                ask.want.scope = scope;
+                self.decide(&ask, turn)
+            })
+            .unwrap_or_else(Answer::Fail)
     }
 
     /// DESIGN's table of thresholds, from the outcome that was waited for down to a cold start.
     fn decide(&mut self, ask: &Ask, turn: &mut Turn<'_>) -> Result<Answer, Error> {
         let now = turn.now;
-        check_scope(&ask.want)?;
         let key = self.key(&ask.want);
         let deadline = ask.deadline.unwrap_or_else(|| now.boot.saturating_add(self.config.policy.caller_timeout));
         if self.closed && ask.after.is_none() {
@@ -281,6 +285,9 @@ impl Core {
         }
 
         self.can_renew(key)?;
+        if deadline <= now.boot {
+            return Err(too_late());
+        }
         let sleep = match blocked {
             None => None,
             Some(next) => Some(self.sleep_or_fail(key, next, deadline, now)?),
@@ -402,7 +409,7 @@ impl Core {
             .find(&key)
             .and_then(Entry::trouble)
             .map_or((0, true), |trouble| (trouble.count, trouble.verdict == Verdict::Transient));
-        if passing && count < self.config.policy.attempts && next <= deadline {
+        if passing && count < self.config.policy.attempts && next < deadline {
             return Ok(next);
         }
         Err(self.trouble_error(key, next, now))
@@ -486,7 +493,7 @@ impl Core {
         let recheck = if kept {
             Now { wall: token.expires.wall.saturating_sub(early), boot: recheck }
         } else {
-            Now { wall: 0, boot: i64::MIN }
+            Now::default()
         };
         let retried = ask.call.is_some();
         let call = Call::new(token.generation, minted, retried);
@@ -629,17 +636,6 @@ fn operation_of(event: &Event) -> Option<OpId> {
 
 fn entry_is_failing(entry: Option<&Entry>) -> bool {
     entry.is_some_and(|entry| entry.trouble().is_some() || entry.refresh().is_some())
-}
-
-/// `scope` is a list of scope tokens (RFC 6749 section 3.3, STD-12).
-fn check_scope(want: &Want) -> Result<(), Error> {
-    if want.scope.iter().flatten().all(|token| !token.is_empty() && token.chars().all(grammar::is_scope)) {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorCode::InvalidOption,
-        "`scope` is a list of names, each of printable ASCII without spaces, quotes and backslashes",
-    ))
 }
 
 pub(crate) fn closed() -> Error {
