@@ -1,0 +1,66 @@
+"""A person with a browser, as far as an authorization server can tell: follows redirects, keeps cookies, signs in and consents."""
+
+import urllib.error
+import urllib.request
+from html.parser import HTMLParser
+from http.cookiejar import CookieJar
+from urllib.parse import urlencode, urljoin
+
+PAGES = 12
+
+
+def authorize(url, redirect_uri, user):
+    """Opens the authorization URL and gives the URL that the server sends the browser back to. Nothing is sent there."""
+    opener = urllib.request.build_opener(NoRedirects, urllib.request.HTTPCookieProcessor(CookieJar()))
+    form = None
+    for _ in range(PAGES):
+        try:
+            with opener.open(url, form, timeout=10) as answer:
+                page = answer.read().decode()
+        except urllib.error.HTTPError as answer:
+            if answer.code not in (302, 303):
+                raise AssertionError(f"the browser got {answer.code} from {url.split('?')[0]}: {answer.read(500)!r}") from None
+            url, form = urljoin(url, answer.headers["location"]), None
+            if url.startswith(redirect_uri):
+                return url
+            continue
+        url, form = fill(page, url, user)
+    raise AssertionError(f"after {PAGES} pages the browser is still at {url.split('?')[0]}")
+
+
+def fill(page, url, user):
+    """Where the page's form goes, and what a person who agrees would put into it."""
+    reader = FormReader()
+    reader.feed(page)
+    if reader.action is None:
+        raise AssertionError(f"there is no form at {url.split('?')[0]}")
+    fields = {}
+    for kind, name, value in reader.fields:
+        if name in ("login", "username"):
+            fields[name] = user["name"]
+        elif kind == "password":
+            fields[name] = user["password"]
+        elif kind == "hidden" or name == "allow":
+            fields[name] = value
+    return urljoin(url, reader.action or url), urlencode(fields).encode()
+
+
+class FormReader(HTMLParser):
+    """The first form of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.action = None
+        self.fields = []
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        if tag == "form" and self.action is None:
+            self.action = attributes.get("action", "")
+        if tag == "input" and attributes.get("name"):
+            self.fields.append((attributes.get("type", "text"), attributes["name"], attributes.get("value", "")))
+
+
+class NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None
