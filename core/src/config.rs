@@ -184,7 +184,8 @@ impl Config {
         object.end()?;
 
         let allow_loopback_http = given.boolean("allow_loopback_http")?.unwrap_or(false);
-        let variables = Variables { profile: &profile, values: check_variables(&profile, values, allow_loopback_http)? };
+        let variables =
+            Variables { profile: &profile, values: check_variables(&profile, values, allow_loopback_http)? };
         let grant = given.grant(&profile)?;
         given.refuse_unused(grant, profile.token.as_ref())?;
 
@@ -434,7 +435,9 @@ impl<'a> Given<'a> {
 
         config.credential = match (config.grant, config.client_auth) {
             (Grant::ApiToken, _) => {
-                let field = self.take_one("api_token").ok_or_else(|| missing("api_token", "the token that the provider's website shows"))?;
+                let field = self
+                    .take_one("api_token")
+                    .ok_or_else(|| missing("api_token", "the token that the provider's website shows"))?;
                 let place = field.place.clone();
                 let token = field.secret()?;
                 check_api_token(token.expose(), config.attach.scheme.as_deref()).map_err(|why| place.error(why))?;
@@ -442,7 +445,9 @@ impl<'a> Given<'a> {
             }
             (_, ClientAuth::None) => match secret.or(provided.filter(|_| is_provided)) {
                 Some(field) => {
-                    return Err(field.place.error("has no use with the client authentication `none`: leave one of the two out"));
+                    return Err(field
+                        .place
+                        .error("has no use with the client authentication `none`: leave one of the two out"));
                 }
                 None => Credential::None,
             },
@@ -460,12 +465,16 @@ impl<'a> Given<'a> {
                     name: name.map(Field::filled).transpose()?.unwrap_or_else(|| "client_secret".to_owned()),
                 },
                 (None, false) => {
-                    return Err(missing("client_secret", "the secret that the provider gave with the client's identifier"));
+                    return Err(missing(
+                        "client_secret",
+                        "the secret that the provider gave with the client's identifier",
+                    ));
                 }
             },
         };
 
-        let is_basic_api_token = config.grant == Grant::ApiToken && config.attach.scheme.as_deref().is_some_and(is_basic);
+        let is_basic_api_token =
+            config.grant == Grant::ApiToken && config.attach.scheme.as_deref().is_some_and(is_basic);
         let is_needed = config.grant != Grant::ApiToken || is_basic_api_token;
         config.client_id = match client_id {
             None if is_needed => return Err(missing("client_id", "the client's identifier at the provider")),
@@ -623,9 +632,8 @@ impl Variables<'_> {
     /// The variables that the server sees when it makes a token or looks at one.
     fn identity(&self) -> Vec<(String, String)> {
         let token = self.profile.token.iter();
-        let templates = token.flat_map(|token| {
-            token.parameters.iter().map(|(_, template)| template).chain([&token.endpoint.0])
-        });
+        let templates =
+            token.flat_map(|token| token.parameters.iter().map(|(_, template)| template).chain([&token.endpoint.0]));
         let templates = templates.chain(self.profile.attach.headers.iter().map(|(_, template)| template));
         let names: Vec<&str> = templates.flat_map(Template::variables).collect();
         let values = self.values.iter().filter(|(name, _)| names.contains(&&***name));
@@ -690,7 +698,8 @@ fn check_variables(
     given: Vec<(String, Field<'_>)>,
     allow_loopback_http: bool,
 ) -> Result<BTreeMap<String, String>, Error> {
-    let defaults = profile.variables.iter().filter_map(|variable| Some((variable.name.clone(), variable.default.clone()?)));
+    let defaults =
+        profile.variables.iter().filter_map(|variable| Some((variable.name.clone(), variable.default.clone()?)));
     let mut values: BTreeMap<String, String> = defaults.collect();
     for (name, field) in given {
         let place = field.place.clone();
@@ -727,7 +736,11 @@ fn scope_tokens(field: Field<'_>) -> Result<Vec<String>, Error> {
 
 fn check_scope(token: &str, known: Option<&[String]>) -> Result<(), String> {
     grammar::check(token, grammar::SCOPE).map_err(|why| {
-        if token.is_empty() { "has an empty part: one space stands between two scopes".into() } else { format!("has a part that {why}") }
+        if token.is_empty() {
+            "has an empty part: one space stands between two scopes".into()
+        } else {
+            format!("has a part that {why}")
+        }
     })?;
     let Some(known) = known.filter(|known| !known.iter().any(|scope| scope == token)) else {
         return Ok(());
@@ -735,7 +748,9 @@ fn check_scope(token: &str, known: Option<&[String]>) -> Result<(), String> {
     let names = || known.iter().map(|scope| &**scope);
     Err(match near(token, names()) {
         Some(meant) => format!("names `{token}`, which the provider doesn't know: did you mean `{meant}`?"),
-        None => format!("names `{token}`, which the provider doesn't know: {} is allowed", document::alternatives(names())),
+        None => {
+            format!("names `{token}`, which the provider doesn't know: {} is allowed", document::alternatives(names()))
+        }
     })
 }
 
@@ -799,3 +814,6 @@ fn narrowed<T: Copy + PartialEq>(all: &[(&'static str, T)], allowed: &[T]) -> Ve
 fn missing(name: &str, description: &str) -> Error {
     Place::option(name).error(format!("is missing: {description}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -199,7 +199,8 @@ impl<'a> Field<'a> {
     pub(crate) fn whole(self, least: i64, most: i64) -> Result<i64, Error> {
         let number = self.number().filter(|number| *number as i64 as f64 == *number).map(|number| number as i64);
         number.filter(|number| (least..=most).contains(number)).ok_or_else(|| {
-            self.place.error(format!("is {}: a whole number from {least} to {most} is allowed", self.value.describe(true)))
+            self.place
+                .error(format!("is {}: a whole number from {least} to {most} is allowed", self.value.describe(true)))
         })
     }
 
@@ -250,7 +251,9 @@ impl<'a> Field<'a> {
     /// Whether it is an object with this member.
     pub(crate) fn names(&self, name: &str) -> bool {
         match &self.value {
-            Value::Members(members) => members.iter().any(|(known, value)| known == name && !matches!(value, Value::Null)),
+            Value::Members(members) => {
+                members.iter().any(|(known, value)| known == name && !matches!(value, Value::Null))
+            }
             _ => false,
         }
     }

@@ -34,8 +34,10 @@ pub(crate) const HEADER_VALUE: Characters =
     Characters { contains: is_vschar, words: "printable ASCII is allowed in a header (RFC 9110 section 5.5)" };
 
 /// Printable ASCII without the space.
-pub(crate) const GRAPHIC: Characters =
-    Characters { contains: |character| character.is_ascii_graphic(), words: "printable ASCII without spaces is allowed" };
+pub(crate) const GRAPHIC: Characters = Characters {
+    contains: |character| character.is_ascii_graphic(),
+    words: "printable ASCII without spaces is allowed",
+};
 
 /// Everything but control characters (RFC 7617 section 2).
 pub(crate) const NO_CONTROLS: Characters =
@@ -69,7 +71,8 @@ pub(crate) fn check(text: &str, characters: Characters) -> Result<(), String> {
     if text.is_empty() {
         return Err("is empty: give it a value, or leave it out".into());
     }
-    let Some((at, character)) = text.chars().enumerate().find(|(_, character)| !(characters.contains)(*character)) else {
+    let Some((at, character)) = text.chars().enumerate().find(|(_, character)| !(characters.contains)(*character))
+    else {
         return Ok(());
     };
     let place = at.saturating_add(1);
@@ -101,7 +104,7 @@ pub(crate) fn check_parameter(name: &str) -> Result<(), String> {
 }
 
 /// Parameters that nobody may set by hand, and the option to use instead.
-const RESERVED: &[(&str, &str)] = &[
+pub(crate) const RESERVED: &[(&str, &str)] = &[
     ("actor_token", ""),
     ("actor_token_type", ""),
     ("assertion", ""),

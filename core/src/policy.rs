@@ -163,3 +163,111 @@ pub(crate) fn read_missing_lifetime(field: Field<'_>) -> Result<MissingLifetime,
         _ => field.one_of(&[("do_not_cache", MissingLifetime::DoNotCache)]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::borrow::ToOwned;
+    use alloc::string::{String, ToString};
+
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::document::{self, Kind};
+
+    #[test]
+    fn the_defaults_are_those_of_the_contract() {
+        let policy = Policy::default();
+        assert_eq!((policy.soft_margin, policy.soft_divisor, policy.profile_margin_divisor), (300_000, 4, 2));
+        assert_eq!((policy.jitter, policy.jitter_divisor), (30_000, 10));
+        assert_eq!((policy.hard_margin, policy.hard_divisor, policy.max_wait), (30_000, 8, 5_000));
+        assert_eq!((policy.caller_timeout, policy.attempts), (30_000, 3));
+        assert_eq!((policy.backoff_first_min, policy.backoff_first_max, policy.backoff_max), (100, 500, 60_000));
+        assert_eq!((policy.terminal_first_min, policy.terminal_first_max, policy.terminal_max), (1_000, 5_000, 60_000));
+        assert_eq!((policy.retry_after_max, policy.clock_jump, policy.store_timeout), (3_600_000, 30_000, 1_000));
+        assert_eq!(policy.max_lifetime, 10 * 365 * 86_400_000);
+        assert_eq!((policy.answer_cap, policy.max_keys, policy.missing_lifetime), (262_144, 10_000, None));
+        assert_eq!(read(json!({})), Ok(policy));
+    }
+
+    #[test]
+    fn every_constant_has_its_default_within_bounds_that_are_kept() {
+        for constant in Policy::CONSTANTS {
+            assert!((constant.least..=constant.most).contains(&constant.default), "{constant:?}");
+            for (number, is_within) in
+                [(constant.least, true), (constant.most, true), (constant.least - 1, false), (constant.most + 1, false)]
+            {
+                let is_refused_for_bounds = match read(json!({ constant.name: written(constant, number) })) {
+                    Err(message) => message.starts_with(&format!("option `policy.{}` is `", constant.name)),
+                    Ok(_) => false,
+                };
+                assert_eq!(is_refused_for_bounds, !is_within, "{} as {number}", constant.name);
+            }
+            for wrong in [json!("5"), json!(true), json!([]), json!({})] {
+                assert!(read(json!({ constant.name: wrong })).is_err(), "{} as {wrong}", constant.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_nonsensical_policy_is_refused_with_both_names() {
+        for (policy, message) in [
+            (
+                json!({"hard_margin": 301}),
+                "option `policy.hard_margin` is 301: it must not exceed `soft_margin`, which is 300",
+            ),
+            (
+                json!({"soft_margin": 10}),
+                "option `policy.hard_margin` is 30: it must not exceed `soft_margin`, which is 10",
+            ),
+            (
+                json!({"backoff_first_min": 0.6}),
+                "option `policy.backoff_first_min` is 0.6: it must not exceed `backoff_first_max`, which is 0.5",
+            ),
+            (
+                json!({"terminal_max": 2}),
+                "option `policy.terminal_first_max` is 5: it must not exceed `terminal_max`, which is 2",
+            ),
+            (
+                json!({"hard_divisor": 3}),
+                "option `policy.soft_divisor` is 4: it must not exceed `hard_divisor`, which is 3",
+            ),
+            (json!({"max_keys": 0}), "option `policy.max_keys` is `0`: a whole number from 1 to 100000000 is allowed"),
+            (json!({"attempts": 1.5}), "option `policy.attempts` is `1.5`: a whole number from 1 to 100 is allowed"),
+            (json!({"jitter": -1}), "option `policy.jitter` is `-1`: a number of seconds from 0 to 3600 is allowed"),
+            (json!({"softMargin": 1}), "option `policy.softMargin` is not known: did you mean `soft_margin`?"),
+            (
+                json!({"missing_lifetime": "forever"}),
+                "option `policy.missing_lifetime` is `forever`: `do_not_cache` is allowed",
+            ),
+            (json!([]), "option `policy` is a list: an object is allowed"),
+        ] {
+            assert_eq!(read(policy), Err(message.to_owned()));
+        }
+    }
+
+    #[test]
+    fn durations_are_seconds_outside_and_milliseconds_inside() {
+        let policy =
+            read(json!({"soft_margin": 60.5, "backoff_max": 1e1, "missing_lifetime": 900, "answer_cap": 2048}))
+                .unwrap();
+        assert_eq!((policy.soft_margin, policy.backoff_max, policy.answer_cap), (60_500, 10_000, 2048));
+        assert_eq!(policy.missing_lifetime, Some(MissingLifetime::Assume(900_000)));
+        assert_eq!(
+            read(json!({"missing_lifetime": "do_not_cache"})).unwrap().missing_lifetime,
+            Some(MissingLifetime::DoNotCache)
+        );
+    }
+
+    fn read(policy: Json) -> Result<Policy, String> {
+        let options = json!({ "policy": policy }).to_string();
+        let mut options = document::parse(&options, Kind::Options).unwrap().object().unwrap();
+        Policy::read(options.take("policy").unwrap()).map_err(|error| error.message().to_owned())
+    }
+
+    fn written(constant: &Constant, number: i64) -> Json {
+        match constant.unit {
+            Unit::Seconds => json!(number as f64 / 1000.0),
+            Unit::Bytes | Unit::Count => json!(number),
+        }
+    }
+}

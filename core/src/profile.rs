@@ -133,7 +133,6 @@ enum Use {
 
 impl Profile {
     /// The names of the built-in profiles, in alphabetical order.
-    #[must_use]
     pub fn built_in_names() -> impl Iterator<Item = &'static str> {
         BUILT_IN.iter().map(|(name, _)| *name)
     }
@@ -214,8 +213,19 @@ impl Profile {
         let place = object.place.clone();
         object.end()?;
 
-        let profile =
-            Self { name, title, notes, variables, grants, token, authorization, attach, api_token, api_origins, errors };
+        let profile = Self {
+            name,
+            title,
+            notes,
+            variables,
+            grants,
+            token,
+            authorization,
+            attach,
+            api_token,
+            api_origins,
+            errors,
+        };
         profile.check_sections(&place)?;
         profile.check_variables(&place)?;
         Ok(profile)
@@ -230,7 +240,9 @@ impl Profile {
                 _ => ("token", self.token.is_some()),
             };
             if !is_there {
-                return Err(place.member(section).error(format!("is missing: the grant `{}` needs it", grant.as_str())));
+                return Err(place
+                    .member(section)
+                    .error(format!("is missing: the grant `{}` needs it", grant.as_str())));
             }
         }
         Ok(())
@@ -257,7 +269,8 @@ impl Profile {
         match self.variables.iter().find(|variable| !used.contains(&variable.name)) {
             Some(unused) => {
                 let place = place.member("variables").member(&unused.name);
-                Err(place.error(format!("is used nowhere: put `{{{}}}` where its value belongs, or remove it", unused.name)))
+                Err(place
+                    .error(format!("is used nowhere: put `{{{}}}` where its value belongs, or remove it", unused.name)))
             }
             None => Ok(()),
         }
@@ -404,7 +417,9 @@ impl Scope<'_> {
                 if CONNECTION_HEADERS.iter().any(|known| is_same(known)) {
                     return Err(place.error("belongs to the connection: the HTTP client sets it"));
                 }
-                if self.outcomes(&header).any(|known| is_same(&known)) || headers.iter().any(|(known, _)| is_same(known)) {
+                if self.outcomes(&header).any(|known| is_same(&known))
+                    || headers.iter().any(|(known, _)| is_same(known))
+                {
                     return Err(place.error("stands there twice: keep one of the two"));
                 }
                 headers.push((name, self.read_template(field, Use::Header)?));
@@ -481,7 +496,8 @@ impl Scope<'_> {
                 Part::Literal(text) => {
                     let is_first_of_url = at == 0 && matches!(used, Use::Url);
                     if is_first_of_url && !text.starts_with("https://") && !text.starts_with("http://") {
-                        return Err(place.error("is not accepted: it must begin with `https://` or a variable that holds a URL"));
+                        return Err(place
+                            .error("is not accepted: it must begin with `https://` or a variable that holds a URL"));
                     }
                     if matches!(used, Use::Header) {
                         grammar::check(text, grammar::HEADER_VALUE).map_err(|why| place.error(why))?;
@@ -495,7 +511,9 @@ impl Scope<'_> {
             let Some(variable) = self.variables.iter().find(|variable| variable.name == *name) else {
                 let known = || self.variables.iter().map(|variable| &*variable.name);
                 return Err(place.error(match near(name, known()) {
-                    Some(meant) => format!("names the variable `{name}`, which is not declared: did you mean `{meant}`?"),
+                    Some(meant) => {
+                        format!("names the variable `{name}`, which is not declared: did you mean `{meant}`?")
+                    }
                     None => format!("names the variable `{name}`, which is not declared: add it to `/variables`"),
                 }));
             };
@@ -546,7 +564,9 @@ fn read_documentation(field: Field<'_>) -> Result<(), Error> {
 fn read_variable((name, field): (String, Field<'_>)) -> Result<Variable, Error> {
     let place = field.place.clone();
     if !is_name(&name) {
-        return Err(place.error("is no variable's name: lower-case letters, digits and `_` are allowed, a letter first"));
+        return Err(
+            place.error("is no variable's name: lower-case letters, digits and `_` are allowed, a letter first")
+        );
     }
     if OPTIONS.contains(&&*name) {
         return Err(place.error("is the name of an option that every client has: take another"));
@@ -579,7 +599,9 @@ fn read_variable((name, field): (String, Field<'_>)) -> Result<Variable, Error> 
         None => None,
     };
     let required = match object.take("required") {
-        Some(field) if default.is_some() => return Err(field.place.error("stands beside `default`: keep one of the two")),
+        Some(field) if default.is_some() => {
+            return Err(field.place.error("stands beside `default`: keep one of the two"));
+        }
         Some(field) => field.boolean()?,
         None => true,
     };
@@ -787,3 +809,6 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("phoenix-wallet", include_str!("../profiles/phoenix-wallet.json")),
     ("rapidomize", include_str!("../profiles/rapidomize.json")),
 ];
+
+#[cfg(test)]
+mod tests;
