@@ -127,13 +127,21 @@ impl LeaseCell {
 
 impl LeaseCell {
     /// Keeps what the core answered to a question that was asked in `epoch`.
-    pub(crate) fn keep(&self, py: Python<'_>, lease: remint::token::Lease, epoch: u64) -> PyResult<Py<Token>> {
+    ///
+    /// A lease whose call says that the token was `minted` for it is that one caller's: the next asks for a call of its own.
+    pub(crate) fn keep(
+        &self,
+        py: Python<'_>,
+        lease: remint::token::Lease,
+        epoch: u64,
+        minted: bool,
+    ) -> PyResult<Py<Token>> {
         let remint::token::Token { expires, generation, key, .. } = *lease.token;
         let token = Token {
             access_token: PyString::new(py, lease.token.access_token.expose()).unbind(),
-            token_type: lease.token.token_type.clone(),
-            authorization: PyString::new(py, lease.token.authorization.expose()).unbind(),
-            scope: lease.token.scope.clone(),
+            token_type: lease.token.token_type().to_owned(),
+            authorization: PyString::new(py, lease.token.authorization().expose()).unbind(),
+            scope: lease.token.scope.as_deref().map(str::to_owned),
             expires_at: if expires.wall >= NEVER { f64::INFINITY } else { seconds(expires.wall) },
             generation,
             _call: lease.call.to_string(),
@@ -141,7 +149,7 @@ impl LeaseCell {
             clock: self.bound.get().and_then(|(_, clock)| Some(clock.as_ref()?.clone_ref(py))),
         };
         let token = Py::new(py, token)?;
-        let recheck = lease.recheck;
+        let recheck = if minted { Now::default() } else { lease.recheck };
         let held =
             Arc::new(Held { token: token.clone_ref(py), key, generation, recheck, expires, epoch: epoch.into() });
         // What was there is dropped after the lock, since that may run Python code.

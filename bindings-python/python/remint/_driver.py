@@ -1,0 +1,268 @@
+"""The one loop: gives the core events, and does what it answers. It decides nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from _thread import allocate_lock
+from contextvars import copy_context
+from weakref import WeakSet
+
+from remint._native import Core, now
+from remint.errors import TransportError, from_record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Any, Optional
+
+    from remint._native import LeaseCell
+
+    Bridge = Optional[Callable[[Awaitable[Any], float], Any]]
+
+
+class Driver:
+    """One core with its surroundings. All views of a client, in all threads and event loops, share it."""
+
+    def __init__(
+        self,
+        core: Core,
+        *,
+        send: Callable[..., Any],
+        secret: Callable[[], Any] | None,
+        on_notice: Callable[[dict[str, Any]], object] | None,
+        clock: Any,
+        random: Callable[[int], bytes] | None,
+        threads: bool,
+    ) -> None:
+        self.core, self.clock = core, clock
+        self.rotated: dict[str | None, Callable[[str], Any]] = {}
+        # Wishes whose token an API refused last: the core wants to hear of the first answer after that, too.
+        self.refused: set[str] = set()
+        self._send, self._secret, self._on_notice = send, secret, on_notice
+        self._random, self._threads = random or os.urandom, threads
+        self._pid = os.getpid()
+        self._until: dict[str, int] = {}
+        self._causes: dict[str, BaseException] = {}
+        _drivers.add(self)
+
+    def now(self) -> tuple[int, int]:
+        """Both clocks, in milliseconds."""
+        return now() if self.clock is None else (self.clock.wall(), self.clock.boot())
+
+    def handle(
+        self,
+        event: dict[str, Any],
+        wake: Callable[[], object] | None = None,
+        cell: LeaseCell | None = None,
+        bridge: Bridge = None,
+    ) -> Any:
+        """Tells the core what happened, does what follows, and gives the answer."""
+        if os.getpid() != self._pid:
+            self.forked()
+        step = self.core.handle(_dumps(event), self.now(), self._random(32), wake, cell)
+        operations = step.get("operations", ())
+        for operation in operations:
+            self._start(operation, bridge)
+        self._finish(step)
+        answer = step.get("answer")
+        if isinstance(answer, dict):
+            if "fail" in answer:
+                raise self._error(answer, event)
+            if "token" in step:
+                answer["token"] = step["token"]
+        return answer
+
+    def seconds_until(self, until: int, flight: str) -> float:
+        """How long to wait for a flight: no longer than its present operation, whose end may have gone unreported."""
+        boot = self.now()[1]
+        overdue = self._until.get(flight, until) + 5
+        return max(0.0, min(until if overdue <= boot else min(until, overdue), boot + MAX_TIMER) - boot) / 1000
+
+    def busy(self) -> float:
+        """For how many seconds at most requests may still be under way."""
+        return max([until - self.now()[1] for until in list(self._until.values())], default=0) / 1000
+
+    def notify(self, notice: dict[str, Any]) -> None:
+        """Shows a notice. Whatever the user's function does with it, nothing here depends on it."""
+        try:
+            if self._on_notice is not None:
+                self._on_notice(notice)
+        except Exception:
+            sys.unraisablehook(_Unraisable(self._on_notice))  # type: ignore[arg-type]
+
+    def forked(self) -> None:
+        """This process is a fork's child: its parent's flights and waiters are not here."""
+        self._pid = os.getpid()
+        self._until, self._causes = {}, {}
+        self.core.survived_fork()
+        step = self.core.handle('{"forked":{}}', self.now(), self._random(32))
+        for notice in step.get("notices", ()):
+            self.notify(notice)
+
+    def _finish(self, step: dict[str, Any]) -> None:
+        for flight in step.get("settled", ()):
+            self._until.pop(flight, None)
+        for wake in step.get("wake", ()):
+            wake()
+        for notice in step.get("notices", ()):
+            self.notify(notice)
+
+    def _start(self, operation: dict[str, Any], bridge: Bridge) -> None:
+        self._until[operation.get("flight") or operation["sleep"]] = operation["until"]
+        if "sleep" in operation and hasattr(self.clock, "timer"):
+            self.clock.timer(operation["until"] - self.now()[1], lambda: self.handle(_tick(operation), bridge=bridge))
+        elif not self._threads:
+            self._run(operation, bridge)
+        else:
+            from threading import Thread
+
+            name = f"remint-{operation.get('flight') or operation['sleep']}"
+            try:
+                Thread(target=copy_context().run, args=(self._run, operation, bridge), name=name, daemon=True).start()
+            except RuntimeError:
+                # The interpreter is on its way out, and refuses threads.
+                self._run(operation, bridge)
+
+    def _run(self, operation: dict[str, Any], bridge: Bridge) -> None:
+        """Carries out an operation and, in the same thread, what follows from its end."""
+        following: list[dict[str, Any]] = [operation]
+        while following:
+            step = self._perform(following.pop(), bridge)
+            following = step.get("operations", [])
+            for other in following[1:]:
+                self._start(other, bridge)
+            del following[1:]
+            for operation in following:
+                self._until[operation.get("flight") or operation["sleep"]] = operation["until"]
+            self._finish(step)
+
+    def _perform(self, operation: dict[str, Any], bridge: Bridge) -> dict[str, Any]:
+        failed: dict[str, Any] = {"op": operation.get("send") or operation.get("provide") or operation.get("sign") or operation.get("store")}
+        try:
+            return self._carry_out(operation, bridge)
+        except Exception as error:
+            failed["kind"] = getattr(error, "kind", "maybe_sent" if "send" in operation else "host_error")
+            self._remember(operation["flight"], error)
+        except BaseException:
+            failed["kind"] = "abandoned"
+            self._finish(self._tell({"failed": failed}))
+            raise
+        return self._tell({"failed": failed})
+
+    def _carry_out(self, operation: dict[str, Any], bridge: Bridge) -> dict[str, Any]:
+        def left() -> float:
+            return max(0.001, (operation["until"] - self.now()[1]) / 1000)
+
+        def resolved(result: Any) -> Any:
+            if not hasattr(result, "__await__"):
+                return result
+            if bridge is None:
+                getattr(result, "close", bool)()
+                raise TypeError("an async function needs `remint.AsyncClient`")
+            return bridge(result, left())
+
+        if "sleep" in operation:
+            while (seconds := self.seconds_until(operation["until"], "")) > 0:
+                _sleep(seconds)
+            return self._tell(_tick(operation))
+        if "send" in operation:
+            status, headers, body = resolved(self._send(operation["request"], left(), operation["cap"]))
+            headers = [(str(name), str(value)) for name, value in headers]
+            return self.core.received(operation["send"], status, headers, bytes(body), self.now(), self._random(32))
+        value = None
+        if operation.get("what") == "client_secret" and self._secret is not None:
+            value = resolved(self._secret())
+            if not isinstance(value, str):
+                raise TypeError("the function `client_secret` must give a str")
+        elif operation.get("what") == "rotated":
+            save = self.rotated.get(operation.get("subject"))
+            if save is not None:
+                resolved(save(operation["refresh_token"]))
+        else:
+            raise NotImplementedError("this version has neither a shared store nor signing keys")
+        return self._tell({"provided": {"op": operation["provide"], "value": value}})
+
+    def _tell(self, event: dict[str, Any]) -> dict[str, Any]:
+        return self.core.handle(_dumps(event), self.now(), self._random(32))
+
+    def _remember(self, flight: str, error: BaseException) -> None:
+        """Keeps why a flight failed, for ``__cause__``; without the frames, whose locals hold the request."""
+        cause: BaseException | None = error.__cause__ if hasattr(error, "kind") and error.__cause__ else error
+        link = cause
+        for _ in range(8):
+            if link is None:
+                break
+            link.__traceback__ = None
+            link = link.__cause__ or link.__context__
+        while len(self._causes) >= MAX_CAUSES:
+            self._causes.pop(next(iter(self._causes)), None)
+        if cause is not None:
+            self._causes[flight] = cause
+
+    def _error(self, answer: dict[str, Any], event: dict[str, Any]) -> Exception:
+        error = from_record(answer)
+        if isinstance(error, TransportError) and "ask" in event:
+            error.__cause__ = self._causes.get(event["ask"].get("after", ""))
+            if error.hint is None and type(error.__cause__).__name__ == "SSLCertVerificationError":
+                error.hint = "name the authority that signed the server's certificate in `ca`, or the `proxy` in between"
+        return error
+
+
+class Waiter:
+    """A thread that waits for a flight, or until its time is over."""
+
+    def __init__(self) -> None:
+        self._lock = allocate_lock()
+        self._lock.acquire()
+
+    def wake(self) -> None:
+        try:
+            self._lock.release()
+        except RuntimeError:
+            pass  # It was woken already.
+
+    def wait(self, seconds: float, clock: Any) -> None:
+        if hasattr(clock, "timer"):
+            cancel = clock.timer(seconds * 1000, self.wake)
+            self._lock.acquire()
+            cancel()
+        else:
+            self._lock.acquire(timeout=seconds)
+
+
+class _Unraisable:
+    """What ``sys.unraisablehook`` shows."""
+
+    def __init__(self, function: object) -> None:
+        self.exc_type, self.exc_value, self.exc_traceback = sys.exc_info()
+        self.err_msg, self.object = "remint: on_notice failed", function
+
+
+def _tick(operation: dict[str, Any]) -> dict[str, Any]:
+    return {"tick": {"flight": operation["sleep"]}}
+
+
+def _dumps(event: dict[str, Any]) -> str:
+    from json import dumps
+
+    return dumps(event, allow_nan=False)
+
+
+def _sleep(seconds: float) -> None:
+    from time import sleep
+
+    sleep(seconds)
+
+
+def _after_fork() -> None:
+    for driver in list(_drivers):
+        driver.forked()
+
+
+#: No wait is longer, in milliseconds, before the clocks are read again: they know of suspension, timers may not.
+MAX_TIMER = 3_600_000
+MAX_CAUSES = 64
+_drivers: WeakSet[Driver] = WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
