@@ -1,6 +1,6 @@
 import { type Answer, Core, type Verdict, type Wait } from "./core.js";
 import { Driver, NO_LEASE, type OnRotated, type View, type Want } from "./driver.js";
-import { type Failure, misuse, toError } from "./errors.js";
+import { type Failure, inCamelCase, misuse, toError } from "./errors.js";
 import { call } from "./fetch.js";
 import { type ClientOptions, toConfiguration, toHost, toScope } from "./options.js";
 import { Token, originOf } from "./token.js";
@@ -37,7 +37,7 @@ export class Client {
       this.#view = { want: options as Want, lease: NO_LEASE };
     } else {
       const own = options as ClientOptions;
-      this.#driver = new Driver(new Core(toConfiguration(profile, own)), toHost(own));
+      this.#driver = new Driver(new Core(toConfiguration(profile, own), inCamelCase), toHost(own));
       this.#view = { want: {}, lease: NO_LEASE };
     }
     this.fetch = (input, init) => call(this.#driver, this.#view, input, init);
@@ -45,7 +45,7 @@ export class Client {
 
   /** A client that has this token and asks for no other, for tests of your own. */
   static static(token: string, options: ClientOptions = {}): Client {
-    return new Client("static", { ...options, staticToken: token });
+    return new Client(STATIC, { ...options, apiToken: token });
   }
 
   /** A valid token: the cached one, or a new one. One request serves however many callers wait for it. */
@@ -159,10 +159,12 @@ export class Client {
 
   #handle<A extends Answer>(event: object): A {
     const answer = this.#driver.handle(event) as A | Failure;
-    if (typeof answer === "object" && "fail" in answer) throw toError(answer);
+    if (typeof answer === "object" && "fail" in answer) throw toError(inCamelCase(answer));
     return answer as A;
   }
 }
+
+const STATIC = { name: "static", title: "A token that is there already", grants: ["api_token"], api_token: { scheme: "Bearer" } };
 
 function toMillis(seconds: number): number {
   return Math.min(Math.floor(seconds * 1000), Number.MAX_SAFE_INTEGER);

@@ -108,9 +108,12 @@ export class Core {
   readonly #native: NativeCore;
 
   /** `options` are those of `Client` with the names that they have in JSON: `client_id`, `token_endpoint` … */
-  constructor(options: object) {
+  constructor(options: object);
+  /** @internal */
+  constructor(options: object, spell: (failure: Failure) => Failure);
+  constructor(options: object, spell?: (failure: Failure) => Failure) {
     const { Core } = native();
-    this.#native = translated(() => new Core(bytes(JSON.stringify(options))));
+    this.#native = translated(() => new Core(bytes(JSON.stringify(options))), spell);
   }
 
   /** Takes one event, an object with one member: `{ ask: { min_ttl: 60000 } }`. `entropy` is 32 fresh bytes. */
@@ -197,10 +200,11 @@ function lines(headers: Iterable<readonly [string, string]>): Uint8Array {
 }
 
 /** The core throws its errors as JSON. */
-function translated<T>(call: () => T): T {
+function translated<T>(call: () => T, spell = (failure: Failure) => failure): T {
   try {
     return call();
   } catch (thrown) {
-    throw typeof thrown === "string" ? toError((JSON.parse(thrown) as { answer: Failure }).answer) : thrown;
+    if (typeof thrown !== "string") throw thrown;
+    throw toError(spell((JSON.parse(thrown) as { answer: Failure }).answer));
   }
 }

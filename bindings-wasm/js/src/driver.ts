@@ -1,5 +1,5 @@
 import type { Answer, Core, Done, Notice, Operation, Step, Use, Wait } from "./core.js";
-import { type Failure, misuse, toError } from "./errors.js";
+import { type Failure, inCamelCase, misuse, toError } from "./errors.js";
 import type { Clock, Host, Http } from "./options.js";
 import { Token, originOf } from "./token.js";
 import { type FailureKind, TransportFailure, failureKind, isCertificateFailure, readBody } from "./transport.js";
@@ -97,7 +97,10 @@ export class Driver {
       const cause = wait === undefined ? undefined : await this.#settled(wait, signal);
       const answer = this.handle({ ask: { ...ask, want: view.want, after: wait?.wait } }) as Use | Failure | Wait;
       if ("use" in answer) return this.#keep(view, answer, wait !== undefined);
-      if ("fail" in answer) throw toError(isCertificateFailure(cause) ? { hint: CERTIFICATE_HINT, ...answer } : answer, cause);
+      if ("fail" in answer) {
+        const failure = inCamelCase(answer);
+        throw toError(isCertificateFailure(cause) ? { hint: CERTIFICATE_HINT, ...failure } : failure, cause);
+      }
       wait = answer;
     }
   }
@@ -118,7 +121,7 @@ export class Driver {
   attached({ want }: View, call: string, request: Request): Attached | undefined {
     const answer = this.handle({ attach: { want, call, ...request } }) as Attached | { done: Attached } | Failure | "retry";
     if (answer === "retry") return undefined;
-    if ("fail" in answer) throw toError(answer);
+    if ("fail" in answer) throw toError(inCamelCase(answer));
     return "done" in answer ? answer.done : answer;
   }
 

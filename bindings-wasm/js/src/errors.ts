@@ -91,6 +91,17 @@ export function toError(failure: Failure, cause?: unknown): RemintError {
   return new FAMILIES[failure.family](failure, cause);
 }
 
+/** The same failure with the names of options as `Client` has them. Values and OAuth's own names stay as they are. */
+export function inCamelCase(failure: Failure): Failure {
+  const { fail, message } = failure;
+  if (!NAMING.includes(fail)) return failure;
+  const names = / is not known: /.test(message) ? /`[^`]+`/g : /(?:option|exceed|set|in|raise|beside) `(?!parameters\.)[^`]+`/g;
+  const camel = (name: string) => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  return { ...failure, message: message.replace(names, camel).replace("`aside`", "`backgroundRefresh`") };
+}
+
+const NAMING = ["invalid_option", "origin_not_allowed", "cache_full"];
+
 /** An error that the shell itself finds: an option or argument of the wrong kind. */
 export function misuse(message: string, code = "invalid_option"): UsageError {
   return new UsageError({ fail: code, family: "usage", message, retryable: false });
