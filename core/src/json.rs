@@ -59,11 +59,16 @@ impl<'a> Object<'a> {
     /// The member that a path of names leads to, if it is there and not `null`.
     pub(crate) fn find(&self, path: &[impl AsRef<str>]) -> Result<Option<Value<'a>>, Fault> {
         let Some((name, rest)) = path.split_first() else { return Ok(None) };
-        let mut found = self.0.iter().filter(|(key, _)| key.0 == name.as_ref()).map(|(_, value)| value.get());
-        let Some(value) = found.next() else { return Ok(None) };
-        if found.next().is_some() {
-            return Err(Fault::Repeated);
+        let mut found = None;
+        for (key, value) in &self.0 {
+            if key.0 == name.as_ref() {
+                if found.is_some() {
+                    return Err(Fault::Repeated);
+                }
+                found = Some(value.get());
+            }
         }
+        let Some(value) = found else { return Ok(None) };
         let value = Value::read(value)?;
         match value {
             _ if rest.is_empty() => Ok(value),

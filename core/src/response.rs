@@ -168,27 +168,33 @@ impl Reading<'_> {
             return Err(refusal);
         }
         self.check_success(answer)?;
-        let path = &self.shape.access_token;
-        let access_token = match find(answer, path)? {
-            Some(Value::Text(token)) if !token.is_empty() => secret(token, path)?,
-            Some(Value::Text(_)) | None => {
-                return Err(unexpected(format!(
-                    "the answer has no `{}`: check the token endpoint, and where the profile says the token is",
-                    path.join(".")
-                )));
-            }
-            Some(_) => return Err(wrong_type(path, "text")),
-        };
         let mut oddities = Vec::new();
+        let token_type = self.token_type(answer, &mut oddities)?;
         Ok(TokenSet {
-            access_token,
-            token_type: self.token_type(answer, &mut oddities)?,
+            access_token: self.access_token(answer, &token_type)?,
+            token_type,
             lifetime: self.lifetime(response, answer, &mut oddities)?,
             scope: self.scope(answer, &mut oddities)?,
             refresh_token: self.refresh_token(answer)?,
             started: self.started,
             oddities,
         })
+    }
+
+    fn access_token(&self, answer: &Answer<'_>, token_type: &str) -> Result<Secret, Refusal> {
+        let path = &self.shape.access_token;
+        match find(answer, path)? {
+            Some(Value::Text(token)) if !token.is_empty() => {
+                // Checked here, so that every token that exists can stand in a header (STD-45).
+                let fits = if token_type == "Bearer" { bearer_token_ok(&token) } else { is_visible(token.as_bytes()) };
+                if fits { Ok(Secret::new(token.into_owned())) } else { Err(wrong_characters(path)) }
+            }
+            Some(Value::Text(_)) | None => Err(unexpected(format!(
+                "the answer has no `{}`: check the token endpoint, and where the profile says the token is",
+                path.join(".")
+            ))),
+            Some(_) => Err(wrong_type(path, "text")),
+        }
     }
 
     /// The refusal that an `error` member stands for, also beside status 200 (P-8).
@@ -351,7 +357,8 @@ impl Reading<'_> {
         match find(answer, path)? {
             None => Ok(None),
             Some(Value::Text(token)) if token.is_empty() => Ok(None),
-            Some(Value::Text(token)) => secret(token, path).map(Some),
+            Some(Value::Text(token)) if is_visible(token.as_bytes()) => Ok(Some(Secret::new(token.into_owned()))),
+            Some(Value::Text(_)) => Err(wrong_characters(path)),
             Some(_) => Err(wrong_type(path, "text")),
         }
     }
@@ -459,8 +466,10 @@ impl fmt::Debug for HttpResponse<'_> {
 #[must_use]
 pub fn bearer_token_ok(token: &str) -> bool {
     let token = token.trim_end_matches('=').as_bytes();
-    // Folded without a way out: tokens are long, and nearly all of them are fine.
-    !token.is_empty() && token.iter().fold(true, |ok, byte| ok & is_b64token_char(*byte))
+    let mut words = token.chunks_exact(8);
+    !token.is_empty()
+        && words.by_ref().all(|word| is_common_word(word) || word.iter().copied().all(is_b64token_char))
+        && words.remainder().iter().copied().all(is_b64token_char)
 }
 
 /// A body that can be read.
@@ -584,15 +593,11 @@ fn wrong_type(path: &[String], expected: &str) -> Refusal {
     unexpected(format!("`{}` of the answer is not {expected}: check where the profile says it is", path.join(".")))
 }
 
-/// A token of the answer: visible ASCII (RFC 6749 appendix A.12).
-fn secret(text: Cow<'_, str>, path: &[String]) -> Result<Secret, Refusal> {
-    if !is_visible(text.as_bytes()) {
-        return Err(unexpected(format!(
-            "`{}` of the answer holds characters that no token may have, such as a blank or a line break",
-            path.join(".")
-        )));
-    }
-    Ok(Secret::new(text.into_owned()))
+fn wrong_characters(path: &[String]) -> Refusal {
+    unexpected(format!(
+        "`{}` of the answer holds characters that no such token may have, such as a blank or a line break",
+        path.join(".")
+    ))
 }
 
 /// What RFC 6749 section 5.2 and its kin say about an error code.
@@ -792,16 +797,28 @@ fn is_b64token_char(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
 }
 
+/// Whether eight bytes are all letters, digits or one of `-./_`, as nearly all of a token's are, at once.
+fn is_common_word(word: &[u8]) -> bool {
+    let Some(word) = word.first_chunk().copied().map(u64::from_le_bytes) else { return false };
+    // In each top bit: whether that byte, if it is ASCII, is at least this one. No sum carries into the next byte.
+    let ascii = word & !TOP_BITS;
+    let at_least = |word: u64, byte: u8| word.wrapping_add(EVERY_BYTE * u64::from(0x80 - byte));
+    let folded = ascii | (0x20 * EVERY_BYTE);
+    let letters = at_least(folded, b'a') & !at_least(folded, b'{');
+    let digits = at_least(ascii, b'-') & !at_least(ascii, b':');
+    let other = !at_least(ascii ^ (EVERY_BYTE * u64::from(b'_')), 1);
+    (letters | digits | other) & !word & TOP_BITS == TOP_BITS
+}
+
 /// `*VSCHAR` (RFC 6749 appendix A), eight bytes at a time, for tokens are long.
 fn is_visible(text: &[u8]) -> bool {
-    const ONES: u64 = 0x0101_0101_0101_0101;
     let mut words = text.chunks_exact(8);
     // A byte below 0x21 borrows, one above 0x7e carries into its own top bit or has it set already.
     let odd = words.by_ref().filter_map(<[u8]>::first_chunk).fold(0, |odd, word| {
         let word = u64::from_le_bytes(*word);
-        odd | word | word.wrapping_sub(0x21 * ONES) | word.wrapping_add(ONES)
+        odd | word | word.wrapping_sub(0x21 * EVERY_BYTE) | word.wrapping_add(EVERY_BYTE)
     });
-    odd & (0x80 * ONES) == 0 && words.remainder().iter().all(|byte| matches!(byte, b'!'..=b'~'))
+    odd & TOP_BITS == 0 && words.remainder().iter().all(|byte| matches!(byte, b'!'..=b'~'))
 }
 
 /// What a 401 without an error code may ask for, and what that hints at (STD-36).
@@ -818,6 +835,9 @@ pub const MAX_LIFETIME: i64 = 315_360_000_000;
 const MAX_PLAUSIBLE_SECONDS: i64 = 100_000_000_000;
 
 const MAX_FORM_MEMBERS: usize = 256;
+
+const EVERY_BYTE: u64 = 0x0101_0101_0101_0101;
+const TOP_BITS: u64 = 0x80 * EVERY_BYTE;
 
 #[cfg(test)]
 mod tests {
@@ -1201,8 +1221,23 @@ mod tests {
                 let mut token = [b'a'; 19];
                 token[at] = byte;
                 assert_eq!(is_visible(&token), (0x21..=0x7e).contains(&byte), "{byte} at {at}");
+                let allowed = byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte) || (byte == b'=' && at == 18);
+                if let Ok(token) = core::str::from_utf8(&token) {
+                    assert_eq!(bearer_token_ok(token), allowed, "{byte} at {at}");
+                }
             }
         }
+    }
+
+    #[test]
+    fn a_bearer_token_that_no_header_may_hold_is_refused_std_45() {
+        let body =
+            |kind: &str| format!(r#"{{"access_token": "1|a:b", "token_type": "{kind}", "refresh_token": "1|r"}}"#);
+        assert_eq!(given().refused(200, body("Bearer")), UNEXPECTED);
+        let other = given().with(|given| given.shape.assumed_token_type = Some("ApiKey".into()));
+        let set = other.read(200, body("apikey")).unwrap();
+        assert_eq!((set.access_token.expose(), &*set.token_type), ("1|a:b", "ApiKey"));
+        assert_eq!(set.refresh_token.unwrap().expose(), "1|r");
     }
 
     #[test]
