@@ -1,5 +1,8 @@
 //! What a user asks for, checked: a profile and the options beside it.
 
+mod options;
+mod variables;
+
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -7,17 +10,16 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use self::options::Given;
+use self::variables::{Variables, take_variables};
 use crate::document::{self, Field, Kind, Object, Place, Value, near};
 use crate::error::Error;
 use crate::grammar;
 use crate::policy::Policy;
-use crate::profile::{CLIENT_AUTH, GRANTS, Profile, Template, TokenRequest, standard_answer};
+use crate::profile::{Profile, standard_answer};
 use crate::response::{AnswerShape, ErrorMeaning, MissingLifetime};
 use crate::secret::Secret;
 use crate::url::{EndpointUrl, Origin};
-
-/// Says why a text is not accepted.
-type Check = fn(&str) -> Result<(), String>;
 
 /// A client's configuration: a profile with the user's options put in, everything checked.
 ///
@@ -184,8 +186,7 @@ impl Config {
         object.end()?;
 
         let allow_loopback_http = given.boolean("allow_loopback_http")?.unwrap_or(false);
-        let variables =
-            Variables { profile: &profile, values: check_variables(&profile, values, allow_loopback_http)? };
+        let variables = Variables::new(&profile, values, allow_loopback_http)?;
         let grant = given.grant(&profile)?;
         given.refuse_unused(grant, profile.token.as_ref())?;
 
@@ -344,303 +345,6 @@ impl fmt::Debug for Config {
     }
 }
 
-/// The options beside the profile's variables, each taken out once.
-struct Given<'a>(BTreeMap<&'static str, Field<'a>>);
-
-impl<'a> Given<'a> {
-    fn take(object: &mut Object<'a>) -> Self {
-        Self(OPTIONS.iter().filter_map(|name| Some((*name, object.take(name)?))).collect())
-    }
-
-    fn take_one(&mut self, name: &str) -> Option<Field<'a>> {
-        self.0.remove(name)
-    }
-
-    fn boolean(&mut self, name: &str) -> Result<Option<bool>, Error> {
-        self.take_one(name).map(Field::boolean).transpose()
-    }
-
-    fn duration(&mut self, name: &str, least: i64, most: i64) -> Result<Option<i64>, Error> {
-        self.take_one(name).map(|field| field.duration(least, most)).transpose()
-    }
-
-    fn checked(&mut self, name: &str, check: Check) -> Result<Option<String>, Error> {
-        self.take_one(name).map(|field| checked(field, check)).transpose()
-    }
-
-    /// One text, or a list of them.
-    fn texts(&mut self, name: &str, check: Check) -> Result<Vec<String>, Error> {
-        match self.take_one(name) {
-            None => Ok(Vec::new()),
-            Some(field) if matches!(field.value, Value::List(_)) => {
-                field.list()?.into_iter().map(|field| checked(field, check)).collect()
-            }
-            Some(field) => Ok([checked(field, check)?].into()),
-        }
-    }
-
-    /// The grant that was asked for, or the profile's first.
-    fn grant(&mut self, profile: &Profile) -> Result<Grant, Error> {
-        match self.take_one("grant") {
-            Some(field) => field.one_of(&narrowed(GRANTS, &profile.grants)),
-            None => Ok(profile.grants.first().copied().unwrap_or(Grant::ClientCredentials)),
-        }
-    }
-
-    /// Refuses an option that would have no effect: whoever wrote it believes that it has one.
-    fn refuse_unused(&self, grant: Grant, token: Option<&TokenRequest>) -> Result<(), Error> {
-        let is_token_requested = grant != Grant::ApiToken;
-        let is_oauth = is_token_requested && grant != Grant::BasicGet;
-        let has_scope = is_oauth || is_token_requested && token.is_some_and(|token| token.scope.is_some());
-        for (name, is_used, instead) in [
-            ("api_token", !is_token_requested, "leave it out, or set `grant` to `api_token`"),
-            ("client_secret", is_token_requested, "the API token is the option `api_token`"),
-            ("client_secret_provided", is_token_requested, "the API token is the option `api_token`"),
-            ("credential_name", is_token_requested, "leave it out"),
-            ("client_auth", is_token_requested, "leave it out"),
-            ("parameters", is_token_requested, "leave it out"),
-            ("scope", has_scope, "leave it out"),
-            ("resource", is_oauth, "leave it out"),
-            ("audience", is_oauth, "leave it out"),
-            ("redirect_uri", grant == Grant::AuthorizationCode, "leave it out"),
-        ] {
-            if let Some(field) = self.0.get(name).filter(|_| !is_used) {
-                return Err(field.place.error(format!("has no use with the grant `{}`: {instead}", grant.as_str())));
-            }
-        }
-        Ok(())
-    }
-
-    /// The way to authenticate that was asked for, or the profile's first: for a client without a secret, `none`.
-    fn client_auth(&mut self, allowed: &[ClientAuth]) -> Result<ClientAuth, Error> {
-        if let Some(field) = self.take_one("client_auth") {
-            return field.one_of(&narrowed(CLIENT_AUTH, allowed));
-        }
-        let has_secret = self.0.contains_key("client_secret") || self.0.contains_key("client_secret_provided");
-        if !has_secret && allowed.contains(&ClientAuth::None) {
-            return Ok(ClientAuth::None);
-        }
-        Ok(allowed.first().copied().unwrap_or(ClientAuth::BasicForm))
-    }
-
-    fn credentials(&mut self, config: &mut Config) -> Result<(), Error> {
-        let client_id = self.take_one("client_id");
-        let secret = self.take_one("client_secret");
-        let provided = self.take_one("client_secret_provided");
-        let name = self.take_one("credential_name");
-        let is_provided = provided.clone().map(Field::boolean).transpose()?.unwrap_or(false);
-        if let Some(field) = name.as_ref().filter(|_| !is_provided) {
-            return Err(field.place.error("has no use without `client_secret_provided`: leave it out"));
-        }
-
-        config.credential = match (config.grant, config.client_auth) {
-            (Grant::ApiToken, _) => {
-                let field = self
-                    .take_one("api_token")
-                    .ok_or_else(|| missing("api_token", "the token that the provider's website shows"))?;
-                let place = field.place.clone();
-                let token = field.secret()?;
-                check_api_token(token.expose(), config.attach.scheme.as_deref()).map_err(|why| place.error(why))?;
-                Credential::Secret(token)
-            }
-            (_, ClientAuth::None) => match secret.or(provided.filter(|_| is_provided)) {
-                Some(field) => {
-                    return Err(field
-                        .place
-                        .error("has no use with the client authentication `none`: leave one of the two out"));
-                }
-                None => Credential::None,
-            },
-            (_, client_auth) => match (secret, is_provided) {
-                (Some(field), true) => {
-                    return Err(field.place.error("stands beside `client_secret_provided`: keep one of the two"));
-                }
-                (Some(field), false) => {
-                    let place = field.place.clone();
-                    let secret = field.secret()?;
-                    check_credential(secret.expose(), client_auth).map_err(|why| place.error(why))?;
-                    Credential::Secret(secret)
-                }
-                (None, true) => Credential::Provided {
-                    name: name.map(Field::filled).transpose()?.unwrap_or_else(|| "client_secret".to_owned()),
-                },
-                (None, false) => {
-                    return Err(missing(
-                        "client_secret",
-                        "the secret that the provider gave with the client's identifier",
-                    ));
-                }
-            },
-        };
-
-        let is_basic_api_token =
-            config.grant == Grant::ApiToken && config.attach.scheme.as_deref().is_some_and(is_basic);
-        let is_needed = config.grant != Grant::ApiToken || is_basic_api_token;
-        config.client_id = match client_id {
-            None if is_needed => return Err(missing("client_id", "the client's identifier at the provider")),
-            None => None,
-            Some(field) => {
-                let place = field.place.clone();
-                let text = field.text()?;
-                let is_raw = is_basic_api_token || config.client_auth == ClientAuth::BasicRaw;
-                check_credential(&text, if is_raw { ClientAuth::BasicRaw } else { config.client_auth })
-                    .map_err(|why| place.error(why))?;
-                if is_raw && text.contains(':') {
-                    return Err(place.error(
-                        "holds a `:`, which ends the name in HTTP Basic authentication (RFC 7617 section 2): check it",
-                    ));
-                }
-                Some(text)
-            }
-        };
-        Ok(())
-    }
-
-    /// The profile's parameters with the user's put over them. One that is empty would be as good as absent for a server
-    /// (RFC 6749 section 3.2), so it is: that is how to leave out one of the profile's.
-    fn parameters(&mut self, mut parameters: Vec<(String, String)>) -> Result<Vec<(String, String)>, Error> {
-        for (name, field) in self.take_one("parameters").map(Field::entries).transpose()?.unwrap_or_default() {
-            let place = field.place.clone();
-            grammar::check_parameter(&name).map_err(|why| place.error(why))?;
-            let value = field.text()?;
-            match parameters.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, known)) => *known = value,
-                None => parameters.push((name, value)),
-            }
-        }
-        parameters.retain(|(_, value)| !value.is_empty());
-        Ok(parameters)
-    }
-
-    fn store(&mut self, policy: &Policy) -> Result<Option<StoreConfig>, Error> {
-        let store = StoreConfig { timeout: policy.store_timeout };
-        match self.take_one("store") {
-            None => Ok(None),
-            Some(field) => Ok(field.boolean()?.then_some(store)),
-        }
-    }
-}
-
-/// A profile's variables and their values.
-struct Variables<'p> {
-    profile: &'p Profile,
-    values: BTreeMap<String, String>,
-}
-
-impl Variables<'_> {
-    /// A template with its holes filled; none if a variable that may be left out was.
-    fn fill(&self, template: &Template) -> Result<Option<String>, Error> {
-        let name = match template.fill(&self.values) {
-            Ok(text) => return Ok(Some(text)),
-            Err(name) => name,
-        };
-        match self.profile.variables.iter().find(|variable| variable.name == name) {
-            Some(variable) if variable.required => Err(missing(name, &variable.description)),
-            _ => Ok(None),
-        }
-    }
-
-    /// A template that can't be done without.
-    fn fill_required(&self, template: &Template) -> Result<String, Error> {
-        self.fill(template)?.ok_or_else(|| {
-            let name = template.variables().find(|name| !self.values.contains_key(*name)).unwrap_or_default();
-            let variable = self.profile.variables.iter().find(|variable| variable.name == name);
-            missing(name, variable.map(|variable| &*variable.description).unwrap_or_default())
-        })
-    }
-
-    fn url(&self, (template, place): &(Template, Place), allow_loopback_http: bool) -> Result<EndpointUrl, Error> {
-        let text = self.fill_required(template)?;
-        let url = EndpointUrl::parse(&text, allow_loopback_http)
-            .map_err(|why| place.error(format!("is not accepted: {why}")))?;
-        // A name that the library sends itself would arrive twice (RFC 6749 section 3.2), and a secret in a URL is in every log.
-        let query = text.split_once('?').map(|(_, query)| query).unwrap_or_default();
-        for (name, _) in form_urlencoded::parse(query.as_bytes()) {
-            grammar::check_parameter(&name)
-                .map_err(|why| place.error(format!("has the parameter `{name}` in its query, which {why}")))?;
-        }
-        Ok(url)
-    }
-
-    fn parameters(&self, templates: &[(String, Template)]) -> Result<Vec<(String, String)>, Error> {
-        let filled = templates.iter().map(|(name, template)| Ok((name, self.fill(template)?)));
-        filled
-            .filter_map(|entry| match entry {
-                Ok((name, value)) => value.map(|value| Ok((name.clone(), value))),
-                Err(error) => Some(Err(error)),
-            })
-            .collect()
-    }
-
-    fn attachment(&self, grant: Grant) -> Result<Attachment, Error> {
-        let attach = &self.profile.attach;
-        let (scheme, query) = match (&self.profile.api_token, grant) {
-            (Some(api_token), Grant::ApiToken) => (&api_token.scheme, &api_token.insecure_query),
-            _ => (&attach.scheme, &attach.insecure_query),
-        };
-        Ok(Attachment {
-            header: self.fill_required(&attach.header)?,
-            scheme: scheme.clone(),
-            headers: self.parameters(&attach.headers)?,
-            insecure_query: query.as_ref().map(|template| self.fill(template)).transpose()?.flatten(),
-        })
-    }
-
-    fn api_origins(&self, allow_loopback_http: bool) -> Result<Vec<Origin>, Error> {
-        let mut origins = Vec::new();
-        for (template, place) in &self.profile.api_origins {
-            let Some(text) = self.fill(template)? else {
-                continue;
-            };
-            let url = EndpointUrl::parse(&text, allow_loopback_http)
-                .map_err(|why| place.error(format!("is not accepted: {why}")))?;
-            let origin = url.origin();
-            if !origins.contains(&origin) {
-                origins.push(origin);
-            }
-        }
-        Ok(origins)
-    }
-
-    fn authorization(&self, allow_loopback_http: bool) -> Result<Option<Authorization>, Error> {
-        let Some(request) = &self.profile.authorization else {
-            return Ok(None);
-        };
-        let mut issuer = None;
-        if let Some((template, place)) = &request.issuer {
-            if let Some(text) = self.fill(template)? {
-                // RFC 8414 section 2. It is compared letter by letter, so it is kept as it was written.
-                let flaw = match EndpointUrl::parse(&text, allow_loopback_http) {
-                    Err(why) => Some(why),
-                    Ok(_) if text.contains('?') => Some("an issuer has no query".to_owned()),
-                    Ok(_) => None,
-                };
-                if let Some(why) = flaw {
-                    return Err(place.error(format!("is not accepted: {why}")));
-                }
-                issuer = Some(text);
-            }
-        }
-        Ok(Some(Authorization {
-            endpoint: self.url(&request.endpoint, allow_loopback_http)?,
-            iss_required: request.iss_required && issuer.is_some(),
-            issuer,
-            parameters: self.parameters(&request.parameters)?,
-        }))
-    }
-
-    /// The variables that the server sees when it makes a token or looks at one.
-    fn identity(&self) -> Vec<(String, String)> {
-        let token = self.profile.token.iter();
-        let templates =
-            token.flat_map(|token| token.parameters.iter().map(|(_, template)| template).chain([&token.endpoint.0]));
-        let templates = templates.chain(self.profile.attach.headers.iter().map(|(_, template)| template));
-        let names: Vec<&str> = templates.flat_map(Template::variables).collect();
-        let values = self.values.iter().filter(|(name, _)| names.contains(&&***name));
-        values.map(|(name, value)| (name.clone(), value.clone())).collect()
-    }
-}
-
 /// Every option that does not come from a profile. A profile's variables can't have these names.
 pub(crate) const OPTIONS: &[&str] = &[
     "allow_loopback_http",
@@ -686,30 +390,6 @@ fn read_profile(object: &mut Object<'_>) -> Result<Profile, Error> {
         });
     };
     Profile::parse(document)
-}
-
-fn take_variables<'a>(object: &mut Object<'a>, profile: &Profile) -> Vec<(String, Field<'a>)> {
-    let variables = profile.variables.iter();
-    variables.filter_map(|variable| Some((variable.name.clone(), object.take(&variable.name)?))).collect()
-}
-
-fn check_variables(
-    profile: &Profile,
-    given: Vec<(String, Field<'_>)>,
-    allow_loopback_http: bool,
-) -> Result<BTreeMap<String, String>, Error> {
-    let defaults =
-        profile.variables.iter().filter_map(|variable| Some((variable.name.clone(), variable.default.clone()?)));
-    let mut values: BTreeMap<String, String> = defaults.collect();
-    for (name, field) in given {
-        let place = field.place.clone();
-        let text = field.text()?;
-        if let Some(variable) = profile.variables.iter().find(|variable| variable.name == name) {
-            let value = variable.format.check(&text, allow_loopback_http).map_err(|why| place.error(why))?;
-            values.insert(name, value);
-        }
-    }
-    Ok(values)
 }
 
 fn meanings(profile: &Profile) -> BTreeMap<String, ErrorMeaning> {
@@ -765,26 +445,6 @@ fn check_credential(text: &str, client_auth: ClientAuth) -> Result<(), String> {
     }
 }
 
-/// Says what an API token must not hold: that depends on the header that it goes into.
-fn check_api_token(text: &str, scheme: Option<&str>) -> Result<(), String> {
-    match scheme {
-        Some(scheme) if is_basic(scheme) => check_credential(text, ClientAuth::BasicRaw),
-        _ if text.is_empty() => check_credential(text, ClientAuth::BasicRaw),
-        Some(scheme) if scheme.eq_ignore_ascii_case("Bearer") => {
-            grammar::check(text, grammar::B64TOKEN)?;
-            match text.trim_end_matches('=').find('=') {
-                Some(at) => Err(format!("holds a `=` before its end, at character {}", at.saturating_add(1))),
-                None => Ok(()),
-            }
-        }
-        _ => grammar::check(text, grammar::GRAPHIC),
-    }
-}
-
-fn is_basic(scheme: &str) -> bool {
-    scheme.eq_ignore_ascii_case("Basic")
-}
-
 /// Says why a URI is not accepted as a redirect URI (RFC 6749 section 3.1.2) or as a resource (RFC 8707 section 2).
 pub(crate) fn check_absolute_uri(uri: &str) -> Result<(), String> {
     grammar::check(uri, grammar::GRAPHIC)?;
@@ -798,17 +458,6 @@ pub(crate) fn check_absolute_uri(uri: &str) -> Result<(), String> {
         return Err("has a fragment (`#…`): leave that out".to_owned());
     }
     Ok(())
-}
-
-fn checked(field: Field<'_>, check: Check) -> Result<String, Error> {
-    let place = field.place.clone();
-    let text = field.text()?;
-    check(&text).map_err(|why| place.error(why))?;
-    Ok(text)
-}
-
-fn narrowed<T: Copy + PartialEq>(all: &[(&'static str, T)], allowed: &[T]) -> Vec<(&'static str, T)> {
-    allowed.iter().filter_map(|wanted| all.iter().find(|(_, known)| known == wanted)).copied().collect()
 }
 
 fn missing(name: &str, description: &str) -> Error {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::error::ErrorCode;
+use crate::response::TimeUnit;
 
 const SCHEMA: &str = include_str!("../../profiles/schema.json");
 
