@@ -2,7 +2,7 @@
  * The step machine without a host: for those who drive it themselves, and for the vectors.
  * An advanced entry, outside of semantic versioning. `tests/vectors/README.md` says what events and steps mean.
  */
-import { type Failure, toError } from "./errors.js";
+import { type Failure, inspect, toError } from "./errors.js";
 import { type NativeCore, type NativeExchange, native } from "./native.js";
 
 export { RemintError, ServerError, TransportError, UsageError } from "./errors.js";
@@ -166,6 +166,10 @@ export class Exchange implements HttpRequest {
     if (hasBody) (this as { body?: string }).body = parts[2];
     for (let i = 3; i < parts.length; i += 2) this.headers.push([parts[i]!, parts[i + 1]!]);
   }
+
+  [inspect](): string {
+    return `Exchange { ${this.method}, <redacted> }`;
+  }
 }
 
 class FinishedRecord implements TokenRecord {
@@ -183,6 +187,10 @@ class FinishedRecord implements TokenRecord {
     if (hasScope) this.scope = parts[2];
     if (hasRefreshToken) this.refresh_token = parts[3];
     if (parts[4] !== "") this.oddities = JSON.parse(parts[4]);
+  }
+
+  [inspect](): string {
+    return `TokenRecord { ${this.token_type}, <redacted> }`;
   }
 }
 

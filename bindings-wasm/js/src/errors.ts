@@ -13,6 +13,9 @@ export interface Failure {
   readonly ambiguous?: boolean;
 }
 
+/** The method that `console.log` and `util.inspect` ask. */
+export const inspect: unique symbol = Symbol.for("nodejs.util.inspect.custom") as never;
+
 /** What all errors of this package have in common. None holds a token, a credential or a body. */
 export class RemintError extends Error {
   static {
@@ -52,7 +55,7 @@ export class RemintError extends Error {
   }
 
   /** What `console.log` shows. The cause is the host's own: it may hold a whole request, so it is only named. */
-  [Symbol.for("nodejs.util.inspect.custom")](): string {
+  [inspect](): string {
     const facts = Object.entries(this).filter(([name, value]) => name !== "hint" && value !== undefined && value !== false);
     const lines = [`${this.stack} {`, ...facts.map(([name, value]) => `  ${name}: ${JSON.stringify(value)},`), "}"];
     const causes: string[] = [];

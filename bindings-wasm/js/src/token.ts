@@ -1,4 +1,5 @@
 import type { Use } from "./core.js";
+import { inspect } from "./errors.js";
 import type { Clock } from "./options.js";
 
 /** What ties a token to the machine that gave it out. */
@@ -64,7 +65,7 @@ export class Token {
     return `Token ${JSON.stringify(this)}`;
   }
 
-  [Symbol.for("nodejs.util.inspect.custom")](): string {
+  [inspect](): string {
     return this.toString();
   }
 }
