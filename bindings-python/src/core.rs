@@ -116,14 +116,13 @@ impl Core {
             (_, Err(_)) => Error::new(ErrorCode::InvalidEvent, "entropy is 32 bytes, drawn for every event"),
             (Some(event), Ok(entropy)) => {
                 let epoch = self.epoch();
-                let minted = matches!(&event, Event::Ask(ask) if ask.after.is_some());
                 let (step, woken) = self.locked_step(py, event, Now { wall: now.0, boot: now.1 }, &entropy, wake);
                 let record = convert::to_python(py, &step)?.cast_into::<PyDict>()?;
                 if !woken.is_empty() {
                     record.set_item("wake", PyList::new(py, woken)?)?;
                 }
                 if let (Some(Answer::Use(lease)), Some(cell)) = (step.answer, cell) {
-                    record.set_item("token", cell.keep(py, lease, epoch, minted)?)?;
+                    record.set_item("token", cell.keep(py, lease, epoch)?)?;
                 }
                 return Ok(record);
             }

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use remint::cache::Key;
 use remint::clock::Now;
+use remint::step::Call;
 
 use crate::clock;
 use crate::core::Core;
@@ -27,7 +28,7 @@ pub(crate) struct Token {
     /// The scope that was granted, space-separated.
     #[pyo3(get)]
     scope: Option<String>,
-    /// When it runs out, in Unix seconds; infinity if never.
+    /// When it runs out, in Unix seconds.
     #[pyo3(get)]
     expires_at: f64,
     /// Counts the tokens of one cache key, from 1.
@@ -60,9 +61,6 @@ struct Held {
 impl Token {
     /// Seconds of life left, by whichever clock says less; 0 when it has run out.
     fn expires_in(&self, py: Python<'_>) -> PyResult<f64> {
-        if self.expires_at.is_infinite() {
-            return Ok(self.expires_at);
-        }
         let now = clock::read(self.clock.as_ref().map(|clock| clock.bind(py)))?;
         Ok(seconds(now.until(self.expires).max(0)))
     }
@@ -126,34 +124,29 @@ impl LeaseCell {
 }
 
 impl LeaseCell {
-    /// Keeps what the core answered to a question that was asked in `epoch`.
-    ///
-    /// A lease whose call says that the token was `minted` for it is that one caller's: the next asks for a call of its own.
-    pub(crate) fn keep(
-        &self,
-        py: Python<'_>,
-        lease: remint::token::Lease,
-        epoch: u64,
-        minted: bool,
-    ) -> PyResult<Py<Token>> {
+    /// Keeps what the core answered to a question that was asked in `epoch`, and gives the asker's token.
+    pub(crate) fn keep(&self, py: Python<'_>, lease: remint::token::Lease, epoch: u64) -> PyResult<Py<Token>> {
         let remint::token::Token { expires, generation, key, .. } = *lease.token;
-        let token = Token {
-            access_token: PyString::new(py, lease.token.access_token.expose()).unbind(),
-            token_type: lease.token.token_type().to_owned(),
-            authorization: PyString::new(py, lease.token.authorization().expose()).unbind(),
-            scope: lease.token.scope.as_deref().map(str::to_owned),
-            expires_at: if expires.wall >= NEVER { f64::INFINITY } else { seconds(expires.wall) },
-            generation,
-            _call: lease.call.to_string(),
-            expires,
-            clock: self.bound.get().and_then(|(_, clock)| Some(clock.as_ref()?.clone_ref(py))),
+        let clock = self.bound.get().and_then(|(_, clock)| clock.as_ref());
+        let make = |call: Call| {
+            let token = Token {
+                access_token: PyString::new(py, lease.token.access_token.expose()).unbind(),
+                token_type: lease.token.token_type().to_owned(),
+                authorization: PyString::new(py, lease.token.authorization().expose()).unbind(),
+                scope: lease.token.scope.as_deref().map(str::to_owned),
+                expires_at: seconds(expires.wall),
+                generation,
+                _call: call.to_string(),
+                expires,
+                clock: clock.map(|clock| clock.clone_ref(py)),
+            };
+            Py::new(py, token)
         };
-        let token = Py::new(py, token)?;
-        let recheck = if minted { Now::default() } else { lease.recheck };
-        let held =
-            Arc::new(Held { token: token.clone_ref(py), key, generation, recheck, expires, epoch: epoch.into() });
+        let token = make(lease.call)?;
+        let kept = if lease.call == lease.lease_call { token.clone_ref(py) } else { make(lease.lease_call)? };
+        let held = Held { token: kept, key, generation, recheck: lease.recheck, expires, epoch: epoch.into() };
         // What was there is dropped after the lock, since that may run Python code.
-        let _old = self.held.lock().unwrap_or_else(PoisonError::into_inner).replace(held);
+        let _old = self.held.lock().unwrap_or_else(PoisonError::into_inner).replace(Arc::new(held));
         Ok(token)
     }
 
@@ -183,6 +176,3 @@ impl LeaseCell {
 fn seconds(millis: i64) -> f64 {
     millis as f64 / 1000.0
 }
-
-/// Later than any expiry that a server can give: a static token's.
-const NEVER: i64 = i64::MAX / 2;

@@ -19,6 +19,8 @@ class ApiCall:
         self._client = client
         self._call: str | None = None
         self._repeated: str | None = None
+        #: The names of the headers that are on the request, for adapters that take them off again.
+        self.attached: set[str] = set()
 
     def attach(self, method: str, url: str, **more: Any) -> Flow[Any]:
         """What to put on the request. The client that runs the flow may have to wait for a token."""
@@ -63,3 +65,17 @@ def origin(url: str) -> tuple[str, str, int | None]:
 
     parts = urlsplit(url)
     return parts.scheme.lower(), parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme.lower())
+
+
+def readable_within(chunks: Iterable[bytes], timeout: float, cap: int) -> bytes:
+    """A body, as far as it is wanted: one byte too many tells the core enough."""
+    from time import monotonic
+
+    end, body = monotonic() + timeout, bytearray()
+    for chunk in chunks:
+        body += chunk
+        if len(body) > cap:
+            break
+        if monotonic() > end:
+            raise TimeoutError("the answer took too long")
+    return bytes(body[: cap + 1])

@@ -337,4 +337,12 @@ class _DefaultTransport:
         return (self._send or self._build())(request, timeout, cap)
 
 
-STATIC = "static"
+#: A profile whose tokens are what the user says.
+STATIC = {
+    "name": "static",
+    "title": "A token of your own",
+    "grants": ["api_token"],
+    "attach": {"header": "Authorization", "scheme": "Bearer"},
+    "api_token": {"scheme": "Bearer"},
+    "api_origins": [],
+}

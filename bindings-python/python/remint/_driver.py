@@ -142,7 +142,7 @@ class Driver:
         try:
             return self._carry_out(operation, bridge)
         except Exception as error:
-            failed["kind"] = getattr(error, "kind", "maybe_sent" if "send" in operation else "host_error")
+            failed["kind"] = _failure_kind(error) if "send" in operation else "host_error"
             self._remember(operation["flight"], error)
         except BaseException:
             failed["kind"] = "abandoned"
@@ -169,6 +169,8 @@ class Driver:
         if "send" in operation:
             status, headers, body = resolved(self._send(operation["request"], left(), operation["cap"]))
             headers = [(str(name), str(value)) for name, value in headers]
+            if len(body) > operation["cap"]:
+                return self._tell({"failed": {"op": operation["send"], "kind": "too_large"}})
             return self.core.received(operation["send"], status, headers, bytes(body), self.now(), self._random(32))
         value = None
         if operation.get("what") == "client_secret" and self._secret is not None:
@@ -239,6 +241,21 @@ class _Unraisable:
         self.err_msg, self.object = "remint: on_notice failed", function
 
 
+def _failure_kind(error: BaseException | None) -> str:
+    """How a request ended, told by the names that the errors of HTTP libraries have."""
+    link = error
+    for _ in range(8):
+        names = {kind.__name__ for kind in type(link).__mro__}
+        if hasattr(link, "kind"):
+            return str(link.kind)
+        if names & NOT_SENT:
+            return "not_sent"
+        if names & TIMED_OUT:
+            return "timeout"
+        link = link and (link.__cause__ or link.__context__)
+    return "maybe_sent"
+
+
 def _tick(operation: dict[str, Any]) -> dict[str, Any]:
     return {"tick": {"flight": operation["sleep"]}}
 
@@ -263,6 +280,9 @@ def _after_fork() -> None:
 #: No wait is longer, in milliseconds, before the clocks are read again: they know of suspension, timers may not.
 MAX_TIMER = 3_600_000
 MAX_CAUSES = 64
+#: Errors that come before the first byte of a request.
+NOT_SENT = frozenset(("ConnectionRefusedError", "gaierror", "SSLCertVerificationError", "ConnectError", "ConnectTimeout", "NewConnectionError", "ClientConnectorError"))
+TIMED_OUT = frozenset(("TimeoutError", "Timeout", "TimeoutException"))
 _drivers: WeakSet[Driver] = WeakSet()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

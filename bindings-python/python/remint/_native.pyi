@@ -67,7 +67,7 @@ class Token:
         """The scope that was granted, space-separated."""
     @property
     def expires_at(self) -> float:
-        """When it runs out, in Unix seconds; infinity if never."""
+        """When it runs out, in Unix seconds."""
     @property
     def generation(self) -> int:
         """Counts the tokens of one cache key, from 1."""

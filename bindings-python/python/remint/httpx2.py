@@ -1,0 +1,46 @@
+"""httpx2: ``httpx2.Client(auth=Auth(client))``, ``httpx2.AsyncClient(auth=Auth(async_client))``.
+
+httpx2 strips no header but ``Authorization`` where a redirect leads to another origin, and shows ``auth`` only the last answer.
+If you follow redirects, and your provider's token has a header of its own, wrap the transport: ``transport=Transport()``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import httpx2
+
+from remint._auth_flow import AuthFlow, StrippingTransport, async_transport, sync_transport
+from remint.errors import misuse
+
+__all__ = ["AsyncTransport", "Auth", "Transport", "transport"]
+
+
+class Auth(AuthFlow, httpx2.Auth):
+    """Puts the client's token on each request, and repeats a request once where a new token may help."""
+
+    _byte_stream = httpx2.ByteStream
+
+
+class Transport(StrippingTransport, httpx2.BaseTransport):
+    """A transport that takes off what `Auth` put on where a redirect leads to another origin."""
+
+    def __init__(self, inner: httpx2.BaseTransport | None = None) -> None:
+        super().__init__(inner or httpx2.HTTPTransport())
+
+
+class AsyncTransport(StrippingTransport, httpx2.AsyncBaseTransport):
+    """`Transport` for `httpx2.AsyncClient`."""
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport | None = None) -> None:
+        super().__init__(inner or httpx2.AsyncHTTPTransport())
+
+
+def transport(client: httpx2.Client | Callable[[], httpx2.AsyncClient]) -> Callable[..., Any]:
+    """Sends token requests over a client of yours.
+
+    For `remint.AsyncClient` also over asynchronous ones: give the function that makes them, since each belongs to one event loop.
+    """
+    if isinstance(client, httpx2.AsyncClient):
+        raise misuse("an httpx2.AsyncClient belongs to one event loop: give `http=remint.httpx2.transport(make)` a function that makes one")
+    return sync_transport(client) if isinstance(client, httpx2.Client) else async_transport(client)
