@@ -24,8 +24,8 @@ macro_rules! policy {
         }
 
         impl Policy {
-            /// Every numeric constant: its name, its unit, its default and its bounds, in the unit that it has in this struct.
-            pub const CONSTANTS: &'static [Constant] = &[$(Constant {
+            #[cfg(test)]
+            const CONSTANTS: &'static [tests::Constant] = &[$(tests::Constant {
                 name: stringify!($name),
                 unit: Unit::$unit,
                 default: $default,
@@ -95,29 +95,11 @@ policy! {
     max_keys: usize, Count = 10_000, 1 to 100_000_000;
 }
 
-/// One constant of [`Policy`], for documentation and tests.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Constant {
-    /// Its name, in the struct and in JSON.
-    pub name: &'static str,
-    /// What it counts.
-    pub unit: Unit,
-    /// Its value unless told.
-    pub default: i64,
-    /// The least that is allowed.
-    pub least: i64,
-    /// The most that is allowed.
-    pub most: i64,
-}
-
 /// What a constant counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Unit {
-    /// Time: milliseconds in [`Policy`], seconds where users write them.
+enum Unit {
+    /// Milliseconds in [`Policy`], seconds where users write them.
     Seconds,
-    /// Bytes.
     Bytes,
     /// Pieces, or a divisor.
     Count,
@@ -256,6 +238,16 @@ mod tests {
             read(json!({"missing_lifetime": "do_not_cache"})).unwrap().missing_lifetime,
             Some(MissingLifetime::DoNotCache)
         );
+    }
+
+    /// One constant, in the unit that it has in the struct.
+    #[derive(Debug)]
+    pub(super) struct Constant {
+        pub(super) name: &'static str,
+        pub(super) unit: Unit,
+        pub(super) default: i64,
+        pub(super) least: i64,
+        pub(super) most: i64,
     }
 
     fn read(policy: Json) -> Result<Policy, String> {
