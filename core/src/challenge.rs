@@ -33,7 +33,9 @@ pub fn challenges(headers: &[(String, String)]) -> Vec<Challenge> {
 /// (RFC 6750 section 3.1), and the scope needed where the server tells one.
 #[must_use]
 pub fn insufficient_scope(challenges: &[Challenge]) -> Option<Option<&str>> {
-    let challenge = challenges.iter().find(|challenge| challenge.parameter("error") == Some("insufficient_scope"))?;
+    let challenge = challenges.iter().find(|challenge| {
+        matches!(&*challenge.scheme, "bearer" | "dpop") && challenge.parameter("error") == Some("insufficient_scope")
+    })?;
     Some(challenge.scope())
 }
 

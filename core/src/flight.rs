@@ -127,6 +127,11 @@ impl Operations {
         Some(pending)
     }
 
+    /// Drops what is under way. Names are not given out twice: a late answer to the parent's request is not ours.
+    pub(crate) fn forget(&mut self) {
+        *self = Self { count: self.count, ..Self::default() };
+    }
+
     fn overdue(&self, now: Now, but: Option<OpId>) -> Option<OpId> {
         self.ends.iter().take_while(|(until, _)| *until <= now.boot).map(|(_, op)| *op).find(|op| Some(*op) != but)
     }
@@ -406,7 +411,8 @@ impl Core {
         let (key, now) = (flight.key, turn.now);
         let expires = set.started.plus(set.lifetime);
         let life = now.until(expires).min(set.lifetime);
-        if set.lifetime > 0 && life <= 0 && exchange.is_repeatable() && !flight.redone {
+        let aged = set.oddities.iter().any(|oddity| matches!(oddity, NoticeKind::Aged(_)));
+        if (set.lifetime > 0 || aged) && life <= 0 && exchange.is_repeatable() && !flight.redone {
             flight.redone = true;
             self.read_secret(id, turn);
             return;

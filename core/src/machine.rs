@@ -584,7 +584,7 @@ impl Core {
     /// The child of a fork: the parent's flights and its rotating refresh tokens are not ours.
     fn forked(&mut self, turn: &mut Turn<'_>) {
         self.flights.clear();
-        self.operations = Operations::default();
+        self.operations.forget();
         self.jitter = Some(draw(turn.entropy));
         self.owner = None;
         let shared_store = self.config.store.is_some();

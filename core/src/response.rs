@@ -610,7 +610,6 @@ fn standard_meaning(code: &str) -> Option<(ErrorCode, Verdict)> {
         "invalid_scope" => (ErrorCode::InvalidScope, Verdict::Terminal),
         "unauthorized_client" => (ErrorCode::UnauthorizedClient, Verdict::Terminal),
         "unsupported_grant_type" => (ErrorCode::UnsupportedGrantType, Verdict::Terminal),
-        "server_error" | "temporarily_unavailable" => (ErrorCode::ServerUnavailable, Verdict::Transient),
         _ => return None,
     })
 }
@@ -1455,8 +1454,10 @@ mod tests {
                 assert!(!refusal.error.is_retryable());
             }
         }
+        // These two are codes of the authorization endpoint (section 4.1.2.1); at the token endpoint the status tells.
         for text in ["temporarily_unavailable", "server_error"] {
-            assert_eq!(given().refused(400, format!(r#"{{"error": "{text}"}}"#)), UNAVAILABLE);
+            let refusal = given().read(400, format!(r#"{{"error": "{text}"}}"#)).unwrap_err();
+            assert_eq!((refusal.verdict, refusal.error.code()), (Verdict::Unexpected, ErrorCode::UnexpectedAnswer));
         }
     }
 
