@@ -38,6 +38,7 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
     })];
     for host in &hosts {
         steps.extend(install::steps(tree, options, *host)?);
+        steps.extend(install::folder_steps(tree, *host, FOLDER));
     }
     if hosts.contains(&Host::Rust) {
         steps.push(Step::new("rust driver", "", |log| {
@@ -77,6 +78,33 @@ struct Provider {
     name: &'static str,
     /// Its first token needs a person's consent; afterwards there is a refresh token per user.
     signs_in: bool,
+    /// The options of its client beside the credentials, with `BASE` for its address.
+    options: &'static [(&'static str, &'static str)],
+}
+
+impl Provider {
+    /// The options of its client, in the language's own casing.
+    fn options(&self, host: Host, base: &str) -> String {
+        let own = self.options.iter().map(|(name, value)| (*name, Value::from(value.replace("BASE", base))));
+        let all = own.chain([
+            ("client_id", "demo-client".into()),
+            ("client_secret", "s3cret+/%&: odd".into()),
+            ("api_origins", json!([base.split('/').take(3).collect::<Vec<_>>().join("/")])),
+            ("allow_loopback_http", true.into()),
+        ]);
+        let cased = |name: &str| if host == Host::Node { camel_case(name) } else { name.to_owned() };
+        Value::Object(all.map(|(name, value)| (cased(name), value)).collect()).to_string()
+    }
+}
+
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| {
+        let mut letters = word.chars();
+        let initial = letters.next().map(|letter| letter.to_ascii_uppercase());
+        name + &initial.into_iter().chain(letters).collect::<String>()
+    })
 }
 
 /// One provider in one language: a row of the table.
@@ -267,17 +295,17 @@ impl Driver {
         let mut command = match host {
             Host::Rust => Command::new(tree.cargo_target.join("debug/demo-rust")),
             Host::Node => {
-                let mut node = install::interpreter(tree, host, "")?;
-                node.arg("examples/demo/node.mjs");
+                let mut node = install::interpreter(tree, host, FOLDER)?;
+                node.arg(format!("{FOLDER}/node.mjs"));
                 node
             }
             Host::Python => {
-                let mut python = install::interpreter(tree, host, "")?;
-                python.arg("examples/demo/python.py");
+                let mut python = install::interpreter(tree, host, FOLDER)?;
+                python.arg(format!("{FOLDER}/python.py"));
                 python
             }
         };
-        command.args([provider.name, base]).stderr(log.writer()?);
+        command.args([provider.name, base]).env("DEMO_OPTIONS", provider.options(host, base)).stderr(log.writer()?);
         let mut child = Child::start_piped(&mut command)?;
         let output = child.stdout().context("the driver has no output")?;
         let input = child.stdin().context("the driver has no input")?;
@@ -350,12 +378,31 @@ fn align(rows: &[Vec<String>]) -> String {
 }
 
 const PROVIDERS: [Provider; 5] = [
-    Provider { name: "phoenix-security", signs_in: false },
-    Provider { name: "phoenix-wallet", signs_in: false },
-    Provider { name: "phoenix-market", signs_in: false },
-    Provider { name: "personify", signs_in: false },
-    Provider { name: "rapidomize", signs_in: true },
+    Provider { name: "phoenix-security", signs_in: false, options: &[("base_url", "BASE")] },
+    Provider {
+        name: "phoenix-wallet",
+        signs_in: false,
+        options: &[("token_endpoint", "BASE/oauth/token"), ("base_url", "BASE"), ("scope", "wallets:read")],
+    },
+    Provider { name: "phoenix-market", signs_in: false, options: &[("token_endpoint", "BASE/oauth/token")] },
+    Provider {
+        name: "personify",
+        signs_in: false,
+        options: &[("token_endpoint", "BASE/connect/token"), ("tenant_id", "demo-tenant")],
+    },
+    Provider {
+        name: "rapidomize",
+        signs_in: true,
+        options: &[
+            ("token_endpoint", "BASE/oauth/token"),
+            ("authorization_endpoint", "BASE/oauth/authorize"),
+            ("issuer", "BASE"),
+            ("redirect_uri", "http://127.0.0.1:9/callback"),
+        ],
+    },
 ];
+/// Where the drivers are.
+const FOLDER: &str = "examples/demo";
 /// Of the tokens that are to expire while we watch, in seconds.
 const LIFETIME: f64 = 5.0;
 const PATIENCE: Duration = Duration::from_secs(20);
