@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use crate::cache::Key;
 use crate::challenge;
-use crate::config::{Credential, Grant};
+use crate::config::Grant;
 use crate::entropy::draw;
 use crate::error::{Error, ErrorCode};
 use crate::event::{Answered, Attach};
@@ -98,7 +98,7 @@ impl Core {
         let call = answered.call;
         let refused = call.generation();
         if challenge::insufficient_scope(&challenge::challenges(&answered.headers)).is_some()
-            || self.config.grant == Grant::ApiToken && !matches!(self.config.credential, Credential::Provided { .. })
+            || self.config.grant == Grant::ApiToken
         {
             return Verdict::GiveUp;
         }

@@ -377,7 +377,6 @@ impl Core {
         let Some(pending) = self.operations.take(op) else { return };
         let id = pending.flight;
         match (pending.what, value) {
-            (What::Secret, Some(value)) if self.config.grant == Grant::ApiToken => self.use_provided(id, value, turn),
             (What::Secret, Some(value)) => {
                 if let Some(flight) = self.flights.get_mut(&id) {
                     flight.secret = Some(value);
@@ -394,15 +393,6 @@ impl Core {
             (What::Rotated, _) => self.save_arrival(id, turn),
             _ => {}
         }
-    }
-
-    /// An API token that a function of the host's gives needs no request.
-    fn use_provided(&mut self, id: FlightId, token: Secret, turn: &mut Turn<'_>) {
-        let Some(flight) = self.flights.get(&id) else { return };
-        let (key, life) = (flight.key, self.config.policy.max_lifetime);
-        let generation = self.cache.find(&key).map_or(0, |entry| entry.generation).saturating_add(1);
-        let held = self.make_held(key, token, None, turn.now.plus(life), life, id, generation);
-        self.land(id, held, true, turn);
     }
 
     /// A token came. What came with it is made safe before anybody gets it.

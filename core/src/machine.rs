@@ -224,8 +224,10 @@ impl Core {
                 "the cache is full of tokens that cannot be fetched again: raise `max_keys` in `policy`, or close clients",
             ));
         };
-        if self.config.grant == Grant::ApiToken && entry.held.is_none() {
-            return self.use_api_token(ask, key, turn);
+        if let (Grant::ApiToken, Credential::Secret(secret), None) =
+            (self.config.grant, &self.config.credential, &entry.held)
+        {
+            return Ok(self.use_api_token(ask, key, secret.clone(), now));
         }
         if let (true, Some(rare)) = (shared_store, &mut entry.rare) {
             if mem::take(&mut rare.reload) && entry.flight.is_none() {
@@ -441,20 +443,11 @@ impl Core {
     }
 
     /// A token that needs no request: the API token that the user configured.
-    fn use_api_token(&mut self, ask: &Ask, key: Key, turn: &mut Turn<'_>) -> Result<Answer, Error> {
-        let Credential::Secret(secret) = self.config.credential.clone() else {
-            let flight = match self.cache.find(&key).and_then(|entry| entry.flight) {
-                Some(flight) => flight,
-                None => self.take_off(key, Work::renew(&ask.want, Reason::Cold), None, turn),
-            };
-            let deadline =
-                ask.deadline.unwrap_or_else(|| turn.now.boot.saturating_add(self.config.policy.caller_timeout));
-            return Ok(Answer::Wait { flight, until: deadline });
-        };
+    fn use_api_token(&mut self, ask: &Ask, key: Key, secret: Secret, now: Now) -> Answer {
         let life = self.config.policy.max_lifetime;
-        let held = self.make_held(key, secret, None, turn.now.plus(life), life, FlightId(0), 1);
+        let held = self.make_held(key, secret, None, now.plus(life), life, FlightId(0), 1);
         self.cache.hold(key, Some(held.clone()));
-        Ok(self.lend(&held, 0, ask, false))
+        self.lend(&held, 0, ask, false)
     }
 
     /// A token as hosts see it.
@@ -490,11 +483,8 @@ impl Core {
             .find(&token.key)
             .and_then(|entry| entry.held.as_ref())
             .is_some_and(|kept| kept.token.generation == token.generation);
-        let recheck = if kept {
-            Now { wall: token.expires.wall.saturating_sub(early), boot: recheck }
-        } else {
-            Now::default()
-        };
+        let recheck =
+            if kept { Now { wall: token.expires.wall.saturating_sub(early), boot: recheck } } else { Now::default() };
         let retried = ask.call.is_some();
         let call = Call::new(token.generation, minted, retried);
         let lease_call = Call::new(token.generation, false, false);
