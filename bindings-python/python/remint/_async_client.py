@@ -36,11 +36,9 @@ class AsyncClient(Base):
 
     async def token(self, min_ttl: float = 0, force: bool = False, timeout: float = 30) -> Token:
         """See `Client.token`."""
-        if not min_ttl and not force:
-            token = self._fresh()
-            if token is not None:
-                return token
-        token = (await self._run(self._obtain(min_ttl, force, timeout)))["token"]
+        token = None if min_ttl or force else self._fresh()
+        if token is None:
+            token = (await self._run(self._obtain(min_ttl, force, timeout)))["token"]
         return token
 
     async def headers(self, method: str, url: str) -> dict[str, str]:

@@ -25,7 +25,7 @@ class ApiCall:
     def attach(self, method: str, url: str, **more: Any) -> Flow[Any]:
         """What to put on the request. The client that runs the flow may have to wait for a token."""
         client = self._client
-        repeated = {} if self._repeated is None else {"call": self._repeated}
+        repeated: dict[str, Any] = {} if self._repeated is None else {"call": self._repeated}
         # The token may be withdrawn between the two steps: then there is another.
         for _ in range(3):
             lease = yield from client._obtain(**repeated)

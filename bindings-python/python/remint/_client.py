@@ -85,7 +85,7 @@ class Base(LeaseCell):
         self._bind(driver.core, driver.clock)
 
     def _view(self: V, **want: Any) -> V:
-        view = LeaseCell.__new__(type(self))
+        view: V = LeaseCell.__new__(type(self))
         view._share(self._driver, {**self._want, **want})
         return view
 
@@ -152,7 +152,7 @@ class Base(LeaseCell):
         return answer["done"]["url"], dict(answer["done"]["headers"])
 
     def _reject(self, token: Token, url: str, status: int, headers: Headers) -> Verdict:
-        lines = list(headers.items() if hasattr(headers, "items") else headers)
+        lines = list(getattr(headers, "items", lambda: headers)())
         answered = {"want": self._want, "call": token._call, "url": str(url), "status": status, "headers": lines}
         verdict: Verdict = self._driver.handle({"answered": answered})
         return verdict
@@ -187,6 +187,7 @@ class Client(Base):
             ``min_ttl`` is how many seconds of life it must have left. ``force`` asks for another than the cached one.
             ``timeout`` is how many seconds to wait. Raises `RemintError`.
             """
+            raise NotImplementedError
 
     @classmethod
     def static(cls, token: str, **options: Any) -> Client:
@@ -295,8 +296,8 @@ def _millis(name: str, seconds: float) -> int:
 
 def _query(callback: str | Mapping[str, Any]) -> str:
     """The callback as a URL or query. A repeated parameter stays repeated: the core refuses it."""
-    if not hasattr(callback, "items"):
-        return str(callback)
+    if isinstance(callback, str):
+        return callback
     from urllib.parse import urlencode
 
     # Starlette and httpx, Django and Werkzeug, and plain dicts.

@@ -77,7 +77,8 @@ class Driver:
         """How long to wait for a flight: no longer than its present operation, whose end may have gone unreported."""
         boot = self.now()[1]
         overdue = self._until.get(flight, until) + 5
-        return max(0.0, min(until if overdue <= boot else min(until, overdue), boot + MAX_TIMER) - boot) / 1000
+        wait: float = min(until if overdue <= boot else min(until, overdue), boot + MAX_TIMER) - boot
+        return max(0.0, wait / 1000)
 
     def busy(self) -> float:
         """For how many seconds at most requests may still be under way."""
@@ -152,7 +153,7 @@ class Driver:
 
     def _carry_out(self, operation: dict[str, Any], bridge: Bridge) -> dict[str, Any]:
         def left() -> float:
-            return max(0.001, (operation["until"] - self.now()[1]) / 1000)
+            return max(0.001, float(operation["until"] - self.now()[1]) / 1000)
 
         def resolved(result: Any) -> Any:
             if not hasattr(result, "__await__"):
@@ -237,13 +238,14 @@ class _Unraisable:
     """What ``sys.unraisablehook`` shows."""
 
     def __init__(self, function: object) -> None:
-        self.exc_type, self.exc_value, self.exc_traceback = sys.exc_info()
+        error: tuple[Any, Any, Any] = sys.exc_info()
+        self.exc_type, self.exc_value, self.exc_traceback = error
         self.err_msg, self.object = "remint: on_notice failed", function
 
 
 def _failure_kind(error: BaseException | None) -> str:
     """How a request ended, told by the names that the errors of HTTP libraries have."""
-    link = error
+    link: Any = error
     for _ in range(8):
         names = {kind.__name__ for kind in type(link).__mro__}
         if hasattr(link, "kind"):

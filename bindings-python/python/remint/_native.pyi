@@ -1,6 +1,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
+from typing_extensions import Self
+
 __version__: str
 
 def now() -> tuple[int, int]:
@@ -78,7 +80,7 @@ class Token:
 
 class LeaseCell:
     """What a client holds for the hot path."""
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> LeaseCell: ...
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
     def peek(self) -> Token | None:
         """The token that was handed out here last, if it is still good. Never a request."""
     # `Client` answers at once, `AsyncClient` is awaited.

@@ -33,7 +33,7 @@ class Auth(AuthBase):
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         call = ApiCall(self._client)
         self._attach(call, request)
-        request.register_hook("response", partial(self._answered, call, request))
+        request.register_hook("response", partial(self._answered, call, request))  # type: ignore[no-untyped-call]
         return request
 
     def _attach(self, call: ApiCall, *requests: PreparedRequest) -> None:
@@ -71,7 +71,7 @@ class Auth(AuthBase):
         extract_cookies_to_jar(request._cookies, response.request, response.raw)  # type: ignore[attr-defined, no-untyped-call]
         request.prepare_cookies(request._cookies)  # type: ignore[attr-defined]
         self._attach(call, request, original)
-        repeated: Response = response.connection.send(request, **kwargs)  # type: ignore[attr-defined]
+        repeated: Response = response.connection.send(request, **kwargs)
         repeated.history.append(response)
         repeated.request = request
         self._wants_another(call, repeated)
