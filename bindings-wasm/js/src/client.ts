@@ -99,12 +99,15 @@ export class Client {
   }
 
   /** Where to send the browser, and the session to keep until it is back: a secret, and serializable. */
-  async authorizationUrl(options: {
-    redirectUri?: string;
-    scope?: string | readonly string[];
-    parameters?: Readonly<Record<string, string>>;
-  }): Promise<{ url: string; session: string }> {
-    const { redirectUri: redirect_uri, parameters } = options;
+  async authorizationUrl(
+    options: {
+      /** The option `redirectUri` of the client unless given. */
+      redirectUri?: string;
+      scope?: string | readonly string[];
+      parameters?: Readonly<Record<string, string>>;
+    } = {},
+  ): Promise<{ url: string; session: string }> {
+    const { redirectUri: redirect_uri = "", parameters } = options;
     const scope = options.scope === undefined ? this.#view.want.scope : toScope(options.scope);
     const flow = { authorization_url: { redirect_uri, scope, parameters } };
     return this.#handle<{ done: { url: string; session: string } }>({ start: { flow } }).done;

@@ -167,6 +167,7 @@ export class Exchange implements HttpRequest {
     for (let i = 3; i < parts.length; i += 2) this.headers.push([parts[i]!, parts[i + 1]!]);
   }
 
+  /** @internal */
   [inspect](): string {
     return `Exchange { ${this.method}, <redacted> }`;
   }
@@ -189,6 +190,7 @@ class FinishedRecord implements TokenRecord {
     if (parts[4] !== "") this.oddities = JSON.parse(parts[4]);
   }
 
+  /** @internal */
   [inspect](): string {
     return `TokenRecord { ${this.token_type}, <redacted> }`;
   }

@@ -65,6 +65,7 @@ export class Token {
     return `Token ${JSON.stringify(this)}`;
   }
 
+  /** @internal */
   [inspect](): string {
     return this.toString();
   }
