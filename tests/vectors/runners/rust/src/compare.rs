@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Adds to `differences` wherever `actual` is not what `expected` says. An absent field of an object is not compared; `null` stands for absence.
 pub(crate) fn subset(at: &str, expected: &Value, actual: Option<&Value>, differences: &mut Vec<String>) {
@@ -15,6 +15,8 @@ pub(crate) fn subset(at: &str, expected: &Value, actual: Option<&Value>, differe
                     "headers" => headers(&place, value, fields.get(name), differences),
                     "body" => body(&place, value, fields.get(name), differences),
                     "body_bytes" => subset(&place, value, fields.get("body"), differences),
+                    // An error's words are no contract, but what they name is.
+                    "names" if fields.contains_key("fail") => names(&place, value, fields, differences),
                     _ => subset(&place, value, fields.get(name), differences),
                 }
             }
@@ -26,6 +28,14 @@ pub(crate) fn subset(at: &str, expected: &Value, actual: Option<&Value>, differe
         }
         _ if expected == actual => {}
         _ => differences.push(difference(at, expected, actual)),
+    }
+}
+
+/// An error's message or hint contains a text.
+fn names(at: &str, expected: &Value, error: &Map<String, Value>, differences: &mut Vec<String>) {
+    let words = ["message", "hint"].map(|part| error.get(part).and_then(Value::as_str).unwrap_or_default()).join(": ");
+    if !expected.as_str().is_some_and(|name| words.contains(name)) {
+        differences.push(difference(at, expected, &Value::from(words)));
     }
 }
 

@@ -10,7 +10,7 @@ use remint::event::{Event, Received};
 use remint::exchange::{Exchange, TokenRequest};
 use remint::response::HttpResponse;
 use remint::token::TokenSet;
-use remint::{Config, Core};
+use remint::{Config, Core, Step};
 use serde_json::{Map, Value, json};
 
 use crate::compare::subset;
@@ -171,6 +171,7 @@ fn one(process: &mut Process, given: &Given, mut fields: Fields, step: &Value, k
 #[derive(Clone)]
 enum Act {
     Handle(Box<Event>, Option<String>),
+    Raw(String),
     Build(Box<TokenRequest>),
     Finish { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
     Nothing,
@@ -229,7 +230,7 @@ fn event(process: &Process, word: &str, value: Value, fields: &mut Fields, now: 
         "changed" => plain(json!({ "changed": { "key": value } })),
         "invalidate" => plain(json!({ "invalidate": { "want": value } })),
         "forked" | "close" if value == json!({}) || value == json!(true) => plain(json!({ word: {} })),
-        "event" => plain(value),
+        "event" => Ok(Act::Raw(value.to_string())),
         "drop" => Ok(Act::Nothing),
         "build" => {
             let request = serde_json::from_value(value).map_err(|error| format!("  no token request: {error}"))?;
@@ -249,13 +250,13 @@ fn carry_out(process: &mut Process, act: Act, now: Now, entropy: &Entropy) -> Re
     match act {
         Act::Nothing => Ok(json!({})),
         Act::Handle(event, label) => {
-            let step = process.core.handle(*event, now, entropy);
-            let outcome: Value = serde_json::from_str(&step.to_json()).map_err(|error| format!("  a step is no JSON: {error}"))?;
+            let outcome = outcome(&process.core.handle(*event, now, entropy))?;
             if let (Some(label), Some(call)) = (label, outcome.pointer("/answer/call").and_then(Value::as_str)) {
                 process.calls.insert(label, call.to_owned());
             }
             Ok(outcome)
         }
+        Act::Raw(event) => outcome(&process.core.handle_json(&event, now, entropy)),
         Act::Build(request) => match Arc::clone(process.core.config()).build(*request) {
             Ok((request, exchange)) => {
                 process.exchange = Some((exchange, now));
@@ -271,6 +272,11 @@ fn carry_out(process: &mut Process, act: Act, now: Now, entropy: &Entropy) -> Re
             }
         }
     }
+}
+
+/// What a host in another language sees of a step.
+pub(crate) fn outcome(step: &Step) -> Result<Value, String> {
+    serde_json::from_str(&step.to_json()).map_err(|error| format!("  a step is no JSON: {error}"))
 }
 
 fn token_json(token: &TokenSet) -> Value {

@@ -9,7 +9,7 @@ use remint::step::OpId;
 use serde_json::{Value, json};
 
 use crate::fields::Fields;
-use crate::machine::answer;
+use crate::machine::{answer, outcome};
 
 /// A caller that has been told to wait.
 struct Waiter {
@@ -73,7 +73,7 @@ pub(crate) fn simulate(core: &mut Core, start: Now, entropy: &Entropy, value: &V
                 let event = serde_json::from_value(event).map_err(|error| format!("  no event of the machine: {error}"))?;
                 core.handle(event, now, entropy)
             };
-            let outcome: Value = serde_json::from_str(&step.to_json()).map_err(|error| format!("  a step is no JSON: {error}"))?;
+            let outcome = outcome(&step)?;
             for operation in outcome.get("operations").and_then(Value::as_array).into_iter().flatten() {
                 if let Some(op) = operation.get("send").and_then(Value::as_str) {
                     requests += 1;
