@@ -1,0 +1,269 @@
+//! The client for threads.
+
+use core::cell::Cell;
+use core::fmt;
+use core::future::{Future, poll_fn, ready};
+use core::pin::pin;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{Context, Poll, Waker};
+use std::string::String;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Wake;
+use std::thread::{self, Thread};
+
+use serde_json::Value;
+
+use super::builder::{Builder, Hooks};
+use super::clock::Time;
+use super::driver::{Host, Job, LONGEST_SLEEP, Shared};
+use super::lease::Token;
+use super::transport::{Incoming, Outgoing, SendError, Transport};
+use super::view::{Authorization, Headers, InsecureUrl, Reply, TokenOptions, View};
+use crate::config::Config;
+use crate::error::Error;
+use crate::event::{AuthorizationUrl, Want};
+use crate::secret::Secret;
+
+/// A provider's tokens for the threads of a program: got once, renewed before they end, shared by all.
+///
+/// Make one for each set of credentials, keep it, and clone it freely: clones share everything. A token request runs on a
+/// short-lived thread of its own, so that a caller that gives up takes nobody along.
+pub struct Client<T: Transport>(View<Threads<T>>);
+
+/// Runs flights on threads.
+pub(crate) struct Threads<T>(T);
+
+impl<T: Transport> Client<T> {
+    pub(super) fn new(transport: T, config: Config, hooks: Hooks, time: Time) -> Self {
+        Self(View::new(Shared::new(Threads(transport), time, config, hooks), Want::default()))
+    }
+}
+
+impl Client<fn(Outgoing) -> Result<Incoming, SendError>> {
+    /// The options for a provider: a built-in profile's name, or a profile document as text or as parsed JSON.
+    pub fn builder(profile: impl Into<Value>) -> Builder {
+        Builder::new(profile)
+    }
+}
+
+impl<T: Transport> Client<T> {
+    /// A token with life left: the cached one, or the one that is fetched now.
+    ///
+    /// # Errors
+    /// What the server or the transport made of the request, if there is no valid token at hand.
+    pub fn token(&self) -> Result<Token, Error> {
+        match self.0.fresh() {
+            Some(token) => Ok(token),
+            None => self.token_with(TokenOptions::default()),
+        }
+    }
+
+    /// A token that meets further conditions.
+    ///
+    /// # Errors
+    /// Like [`Client::token`]; `min_ttl_unavailable` if the server's tokens live shorter than `min_ttl`.
+    pub fn token_with(&self, options: TokenOptions) -> Result<Token, Error> {
+        self.wait(self.0.token(options))
+    }
+
+    /// The cached token, if it is valid. Never a request.
+    #[must_use]
+    pub fn peek(&self) -> Option<Token> {
+        self.0.peek()
+    }
+
+    /// What to put on this API request.
+    ///
+    /// # Errors
+    /// Like [`Client::token`]; `origin_not_allowed` if neither profile nor `api_origins` names the URL's origin.
+    pub fn headers(&self, method: &str, url: &str) -> Result<Headers, Error> {
+        self.wait(self.0.headers(method, url, None))
+    }
+
+    /// One API call: `send` is given what to put on the request; if the answer says that the token is no good, it is called
+    /// once more with another. It must make the request anew each time, body included, and must not follow redirects to
+    /// another origin with these headers on.
+    ///
+    /// # Errors
+    /// Those of [`Client::headers`], and those of `send`.
+    pub fn call<R, E: From<Error>>(
+        &self,
+        method: &str,
+        url: &str,
+        mut send: impl FnMut(&Headers) -> Result<Reply<R>, E>,
+    ) -> Result<R, E> {
+        self.wait(self.0.call(method, url, |headers| ready(send(&headers))))
+    }
+
+    /// Whether an API request that was answered like this is worth a second try with another token. For programs that put
+    /// [`Token::authorization`](crate::Token::authorization) on their requests themselves.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn reject(&self, token: &Token, url: &str, status: u16, headers: &[(String, String)]) -> Result<bool, Error> {
+        self.0.is_worth_a_retry(token.call, url, status, headers)
+    }
+
+    /// The same client with another scope set: a token and a flight of its own.
+    ///
+    /// # Errors
+    /// `invalid_option` if a scope is not one.
+    pub fn with_scope<S: Into<String>>(&self, scope: impl IntoIterator<Item = S>) -> Result<Self, Error> {
+        self.0.with_scope(scope.into_iter().map(Into::into).collect()).map(Self)
+    }
+
+    /// The same client on behalf of a user: a token and a flight of its own. The refresh token is the one that the program's
+    /// database holds; `None` if this client has it, from an exchange or from before.
+    ///
+    /// # Errors
+    /// `invalid_option` if the profile has no refresh tokens, or this is none.
+    pub fn with_subject(
+        &self,
+        subject: impl Into<String>,
+        refresh_token: impl Into<Option<Secret>>,
+    ) -> Result<Self, Error> {
+        self.0.with_subject(subject.into(), refresh_token.into()).map(Self)
+    }
+
+    /// Where to send the browser (RFC 6749 section 4.1.1), with `state` and PKCE always.
+    ///
+    /// # Errors
+    /// `invalid_option` if the profile sends no browser anywhere, or the redirect URI is missing or not absolute.
+    pub fn authorization_url(&self, request: AuthorizationUrl) -> Result<Authorization, Error> {
+        self.0.authorization_url(request)
+    }
+
+    /// The browser came back (RFC 6749 section 4.1.2): `callback` is the URL, or its query alone.
+    ///
+    /// # Errors
+    /// `state_mismatch` or `issuer_mismatch` if the callback is not the answer to this session's request, `access_denied` if
+    /// the person refused, and what the token endpoint made of the code.
+    pub fn exchange(
+        &self,
+        callback: impl Into<Secret>,
+        session: impl Into<Secret>,
+        subject: Option<&str>,
+    ) -> Result<Token, Error> {
+        self.wait(self.0.exchange(callback.into(), session.into(), subject.map(Into::into)))
+    }
+
+    /// A URL with the token in its query, for the providers that need it. Logs, histories and referrers keep URLs
+    /// (RFC 9700 section 4.3.2).
+    ///
+    /// # Errors
+    /// Like [`Client::headers`]; `invalid_option` if the profile takes no token in a URL.
+    pub fn insecure_url(&self, url: &str) -> Result<InsecureUrl, Error> {
+        self.wait(self.0.insecure_url(url))
+    }
+
+    /// Forgets the cached token.
+    pub fn invalidate(&self) {
+        self.0.invalidate();
+    }
+
+    /// Refuses new work, for all clones; a request that was sent runs to its end.
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    fn wait<F: Future>(&self, future: F) -> F::Output {
+        block_on(&self.0.shared.time, future)
+    }
+}
+
+impl<T: Transport> Host for Threads<T> {
+    fn start(job: Job<Self>) {
+        if !job.shared().config.aside {
+            run(job);
+            return;
+        }
+        let job = Arc::new(Mutex::new(Some(job)));
+        let take = |job: &Mutex<Option<Job<Self>>>| job.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let theirs = job.clone();
+        let spawned =
+            thread::Builder::new().name("remint-flight".into()).spawn(move || take(&theirs).into_iter().for_each(run));
+        if spawned.is_err() {
+            // The system has no thread to spare: the caller does it.
+            take(&job).into_iter().for_each(run);
+        }
+    }
+
+    fn send(&self, request: Outgoing) -> impl Future<Output = Result<Incoming, SendError>> + Send {
+        ready(self.0.send(request))
+    }
+
+    fn sleep(&self, time: &Time, until: i64) -> impl Future<Output = ()> + Send {
+        let time = time.clone();
+        poll_fn(move |_| {
+            if time.now().boot >= until {
+                return Poll::Ready(());
+            }
+            ALARM.set(ALARM.get().min(until));
+            Poll::Pending
+        })
+    }
+}
+
+impl<T> Transport for T
+where
+    T: Fn(Outgoing) -> Result<Incoming, SendError> + Send + Sync + 'static,
+{
+    fn send(&self, request: Outgoing) -> Result<Incoming, SendError> {
+        self(request)
+    }
+}
+
+impl<T: Transport> Clone for Client<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: Transport> fmt::Debug for Client<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+fn run<T: Transport>(job: Job<Threads<T>>) {
+    let time = job.shared().time.clone();
+    block_on(&time, job.run());
+}
+
+/// Runs a future on this thread, which rests until somebody wakes it or a sleep of the future's is over.
+fn block_on<F: Future>(time: &Time, future: F) -> F::Output {
+    let parked = Arc::new(Parked { thread: thread::current(), is_woken: AtomicBool::new(false) });
+    let waker = Waker::from(parked.clone());
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    // A function of the user's may block on this thread in turn.
+    let outer = ALARM.get();
+    let output = loop {
+        ALARM.set(i64::MAX);
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            break output;
+        }
+        if !parked.is_woken.swap(false, Ordering::AcqRel) {
+            time.park(time.until(ALARM.get()).min(LONGEST_SLEEP));
+        }
+    };
+    ALARM.set(outer);
+    output
+}
+
+struct Parked {
+    thread: Thread,
+    is_woken: AtomicBool,
+}
+
+impl Wake for Parked {
+    fn wake(self: Arc<Self>) {
+        self.is_woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+std::thread_local! {
+    /// When the future that blocks this thread wants to be polled even if nobody wakes it: a point of the boot clock.
+    static ALARM: Cell<i64> = const { Cell::new(i64::MAX) };
+}

@@ -1,0 +1,268 @@
+//! A client's options: the same ones as in every language, and what only this host can be given.
+
+use core::fmt;
+use core::future::{Future, ready};
+use core::time::Duration;
+use std::borrow::ToOwned;
+use std::boxed::Box;
+use std::collections::BTreeMap;
+use std::string::{String, ToString};
+use std::sync::Arc;
+use std::vec::Vec;
+
+use serde_json::{Map, Value};
+use zeroize::Zeroize;
+
+use super::asynchronous::AsyncClient;
+use super::blocking::Client;
+use super::clock::{Clock, Time};
+use super::driver::Boxed;
+use super::transport::{AsyncTransport, Transport};
+use crate::clock::Entropy;
+use crate::config::Config;
+use crate::error::Error;
+use crate::notice::Notice;
+use crate::secret::Secret;
+
+/// The options of a client. Everything is checked by [`Builder::build`], at once and by name.
+///
+/// An option that has no method of its own (a profile's variable, `client_auth`, `audience`, `tls_id` …) is set by
+/// [`Builder::option`]. An option that is set twice has the last value.
+#[derive(Clone)]
+#[must_use = "nothing is checked or made before `build`"]
+pub struct Builder {
+    /// Each option as JSON.
+    options: BTreeMap<String, Secret>,
+    parameters: Map<String, Value>,
+    policy: Map<String, Value>,
+    hooks: Hooks,
+    time: Time,
+}
+
+/// Functions of the user's.
+#[derive(Clone, Default)]
+pub(crate) struct Hooks {
+    client_secret: Option<Arc<dyn Fn() -> Boxed<Option<Secret>> + Send + Sync>>,
+    on_rotated: Option<Arc<OnRotated>>,
+    pub(crate) on_notice: Option<Arc<OnNotice>>,
+    pub(crate) random: Option<Arc<dyn Fn() -> Entropy + Send + Sync>>,
+}
+
+type OnNotice = dyn Fn(&Notice) + Send + Sync;
+type OnRotated = dyn Fn(Option<String>, Secret) -> Boxed<bool> + Send + Sync;
+
+impl Builder {
+    /// The options for a provider: a built-in profile's name, or a profile document as text or as parsed JSON.
+    pub fn new(profile: impl Into<Value>) -> Self {
+        let builder = Self {
+            options: BTreeMap::new(),
+            parameters: Map::new(),
+            policy: Map::new(),
+            hooks: Hooks::default(),
+            time: Time::System,
+        };
+        builder.option("profile", profile)
+    }
+
+    /// Sets an option by its name. Durations are seconds here.
+    pub fn option(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.options.insert(name.to_owned(), Secret::new(value.into().to_string()));
+        self
+    }
+
+    /// The client's identifier at the provider.
+    pub fn client_id(self, id: impl Into<String>) -> Self {
+        self.option("client_id", id.into())
+    }
+
+    /// The client's secret.
+    pub fn client_secret(self, secret: impl Into<Secret>) -> Self {
+        self.secret_option("client_secret", &secret.into())
+    }
+
+    /// The API token of the grant `api_token`.
+    pub fn api_token(self, token: impl Into<Secret>) -> Self {
+        self.secret_option("api_token", &token.into()).option("grant", "api_token")
+    }
+
+    /// A function that gives the client's secret, called before each token request: a secret that was replaced is picked up
+    /// without a restart. An error of its own fails the request; log it there, it is not kept.
+    pub fn client_secret_fn<S: Into<Secret>, E>(self, read: impl Fn() -> Result<S, E> + Send + Sync + 'static) -> Self {
+        self.client_secret_hook(move || Box::pin(ready(read().ok().map(Into::into))))
+    }
+
+    /// Like [`Builder::client_secret_fn`], for a function that has to wait.
+    pub fn client_secret_async<S: Into<Secret>, E, F>(self, read: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<S, E>> + Send + 'static,
+    {
+        self.client_secret_hook(move || {
+            let read = read();
+            Box::pin(async move { read.await.ok().map(Into::into) })
+        })
+    }
+
+    /// The scope set to ask for.
+    pub fn scope<S: Into<String>>(self, scope: impl IntoIterator<Item = S>) -> Self {
+        self.list("scope", scope)
+    }
+
+    /// Where tokens may be sent, beside the origins that the profile declares.
+    pub fn api_origins<S: Into<String>>(self, origins: impl IntoIterator<Item = S>) -> Self {
+        self.list("api_origins", origins)
+    }
+
+    /// A further parameter of the token request.
+    pub fn parameter(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.parameters.insert(name.to_owned(), Value::String(value.into()));
+        self
+    }
+
+    /// One constant of the behaviour contract, by its name in [`Policy`](crate::policy::Policy). Durations are seconds here.
+    pub fn policy(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.policy.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Permits `http:` for 127.0.0.0/8, ::1 and localhost, and nothing else.
+    pub fn allow_loopback_http(self, allow: bool) -> Self {
+        self.option("allow_loopback_http", allow)
+    }
+
+    /// How long one token request may take: ten seconds unless told.
+    pub fn request_timeout(self, timeout: Duration) -> Self {
+        self.option("request_timeout", timeout.as_secs_f64())
+    }
+
+    /// Whether tokens may be renewed beside their callers, on a thread of its own. `false` is for hosts that freeze between
+    /// requests: there one caller runs the renewal while the others go on with the token at hand. Tasks are spawned either way.
+    pub fn background_refresh(self, allow: bool) -> Self {
+        self.option("aside", allow)
+    }
+
+    /// A function that is called with everything that an operator may want to see, never with a secret. It must be quick; if
+    /// it panics, that has no effect.
+    pub fn on_notice(mut self, notice: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
+        self.hooks.on_notice = Some(Arc::new(notice));
+        self
+    }
+
+    /// A function that saves a user's new refresh token: it is called with the subject and the token before the access token
+    /// is handed out. An error of its own is told by the notice `persist_failed`; log it there, it is not kept.
+    pub fn on_rotated<E>(self, save: impl Fn(Option<&str>, &Secret) -> Result<(), E> + Send + Sync + 'static) -> Self {
+        self.on_rotated_hook(move |subject, token| Box::pin(ready(save(subject.as_deref(), &token).is_ok())))
+    }
+
+    /// Like [`Builder::on_rotated`], for a function that has to wait.
+    pub fn on_rotated_async<E, F>(self, save: impl Fn(Option<String>, Secret) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+    {
+        self.on_rotated_hook(move |subject, token| {
+            let save = save(subject, token);
+            Box::pin(async move { save.await.is_ok() })
+        })
+    }
+
+    /// Clocks of a test's own.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.time = Time::Injected(Arc::new(clock));
+        self
+    }
+
+    /// Randomness of a test's own: it makes `state`, verifiers and jitter foreseeable.
+    pub fn random(mut self, random: impl Fn() -> Entropy + Send + Sync + 'static) -> Self {
+        self.hooks.random = Some(Arc::new(random));
+        self
+    }
+
+    /// A client for threads.
+    ///
+    /// # Errors
+    /// `invalid_option` or `invalid_profile`, with a message that names the option or field and says what is allowed.
+    pub fn build<T: Transport>(self, transport: T) -> Result<Client<T>, Error> {
+        let (config, hooks, time) = self.finish()?;
+        Ok(Client::new(transport, config, hooks, time))
+    }
+
+    /// A client for tasks.
+    ///
+    /// # Errors
+    /// Like [`Builder::build`].
+    pub fn build_async<T: AsyncTransport>(self, transport: T) -> Result<AsyncClient<T>, Error> {
+        let (config, hooks, time) = self.finish()?;
+        Ok(AsyncClient::new(transport, config, hooks, time))
+    }
+
+    fn finish(mut self) -> Result<(Config, Hooks, Time), Error> {
+        if self.hooks.client_secret.is_some() {
+            self = self.option("client_secret_provided", true);
+        }
+        for (name, members) in
+            [("parameters", core::mem::take(&mut self.parameters)), ("policy", core::mem::take(&mut self.policy))]
+        {
+            if !members.is_empty() {
+                self = self.option(name, members);
+            }
+        }
+        let mut document =
+            String::with_capacity(self.options.iter().map(|(name, text)| name.len() + text.expose().len() + 8).sum());
+        for (name, value) in &self.options {
+            document.push(if document.is_empty() { '{' } else { ',' });
+            document.push_str(&Value::from(&**name).to_string());
+            document.push(':');
+            document.push_str(value.expose());
+        }
+        document.push('}');
+        let config = Config::new(&document);
+        document.zeroize();
+        Ok((config?, self.hooks, self.time))
+    }
+
+    fn list<S: Into<String>>(self, name: &str, texts: impl IntoIterator<Item = S>) -> Self {
+        self.option(name, texts.into_iter().map(Into::into).collect::<Vec<String>>())
+    }
+
+    fn secret_option(mut self, name: &str, secret: &Secret) -> Self {
+        // A text always serializes.
+        let text = serde_json::to_string(secret.expose()).unwrap_or_default();
+        self.options.insert(name.to_owned(), Secret::new(text));
+        self
+    }
+
+    fn client_secret_hook(mut self, hook: impl Fn() -> Boxed<Option<Secret>> + Send + Sync + 'static) -> Self {
+        self.hooks.client_secret = Some(Arc::new(hook));
+        self
+    }
+
+    fn on_rotated_hook(mut self, hook: impl Fn(Option<String>, Secret) -> Boxed<bool> + Send + Sync + 'static) -> Self {
+        self.hooks.on_rotated = Some(Arc::new(hook));
+        self
+    }
+}
+
+impl Hooks {
+    /// The client secret; none if it could not be read.
+    pub(crate) async fn client_secret(&self) -> Option<Secret> {
+        self.client_secret.as_ref()?().await
+    }
+
+    /// Whether the new refresh token is safe.
+    pub(crate) async fn rotated(&self, subject: Option<String>, token: Secret) -> bool {
+        match &self.on_rotated {
+            Some(save) => save(subject, token).await,
+            None => true,
+        }
+    }
+
+    pub(crate) fn wants_rotated(&self) -> bool {
+        self.on_rotated.is_some()
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&String> = self.options.keys().collect();
+        f.debug_struct("Builder").field("options", &names).finish_non_exhaustive()
+    }
+}
