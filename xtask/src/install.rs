@@ -94,15 +94,18 @@ pub fn pip(python: &Path) -> Command {
 fn node_project(tree: &Tree, log: &mut Log) -> Result<Outcome> {
     let dir = tree.installed(Host::Node);
     let package = packed(tree, Host::Node)?;
-    refreshed(tree, &dir, &[&package], || {
+    let outcome = refreshed(tree, &dir, &[&package], || {
         fs::write(dir.join("package.json"), "{ \"private\": true }\n")?;
-        log.run(npm(&dir).args(["install", "--no-package-lock"]).arg(&package))?;
-        // Node looks for a package beside a program and above it, so every program in the checkout finds this one.
-        let link = tree.root.join("node_modules/remint");
+        log.run(npm(&dir).args(["install", "--no-package-lock"]).arg(&package))
+    })?;
+    // Node looks for a package beside a program and above it, so every program in the checkout finds this one.
+    let link = tree.root.join("node_modules/remint");
+    if !link.exists() {
         fs::create_dir_all(tree.root.join("node_modules"))?;
         let _ = fs::remove_file(&link);
-        Ok(symlink(dir.join("node_modules/remint"), link)?)
-    })
+        symlink(dir.join("node_modules/remint"), link)?;
+    }
+    Ok(outcome)
 }
 
 fn environment(tree: &Tree, log: &mut Log, dir: &Path, list: Option<&PathBuf>) -> Result<Outcome> {
