@@ -27,6 +27,8 @@ ODD = "we:ird +%&~"
 CLIENTS = {
     "odd id:basic": {"secret": ODD, "method": "client_secret_basic", "grant": "client_credentials"},
     "odd id+post": {"secret": ODD + "=?#", "method": "client_secret_post", "grant": "client_credentials"},
+    # Basic without form-encoding can't be decoded.
+    "percent": {"secret": "100%&more", "method": "client_secret_basic", "grant": "client_credentials"},
     # Read as form-encoded, these are other characters.
     "plus": {"secret": "one+two%20three", "method": "client_secret_basic", "grant": "client_credentials"},
     "web": {"secret": ODD + "/web", "method": "client_secret_basic", "grant": "authorization_code"},
@@ -77,6 +79,10 @@ class Peer:
     def is_active(self, token, client_id):
         """RFC 7662."""
         return json.loads(self.post("introspection_endpoint", client_id, token=token))["active"]
+
+    def forget(self, token):
+        """Ends an access token before its time, and nothing else with it: no endpoint of theirs does that."""
+        urllib.request.urlopen(urllib.request.Request(self.addresses["forget"], token.encode()), timeout=10).close()
 
     @contextlib.contextmanager
     def sees(self, **expected):

@@ -53,6 +53,8 @@ def configure(folder, grace):
         STATIC_URL="/static/",
         LOGIN_URL="/login/",
         LOGGING_CONFIG=None,
+        # Tables come straight from the models: the history of the tables takes seconds.
+        MIGRATION_MODULES={app: None for app in ("auth", "contenttypes", "sessions", "oauth2_provider")},
         OAUTH2_PROVIDER={
             "SCOPES": {"read": "Read things", "write": "Write things"},
             "DEFAULT_SCOPES": ["read"],
@@ -74,7 +76,7 @@ def fill(clients, user):
     from django.core.management import call_command
     from oauth2_provider.models import get_application_model
 
-    call_command("migrate", verbosity=0)
+    call_command("migrate", run_syncdb=True, verbosity=0)
     get_user_model().objects.create_user(user["name"], password=user["password"])
     for client_id, client in clients.items():
         get_application_model().objects.create(
@@ -89,15 +91,23 @@ def fill(clients, user):
 
 def routes():
     from django.contrib.auth.views import LoginView
-    from django.http import JsonResponse
+    from django.http import HttpResponse, JsonResponse
     from django.urls import include, path
+    from django.utils.timezone import now
+    from django.views.decorators.csrf import csrf_exempt
     from oauth2_provider import urls
     from oauth2_provider.decorators import protected_resource
+    from oauth2_provider.models import get_access_token_model
 
     @protected_resource(scopes=["read"], advertise_metadata=True)
     def api(request):
         owner = request.resource_owner
         return JsonResponse({"subject": owner and owner.username})
+
+    @csrf_exempt
+    def forget(request):
+        get_access_token_model().objects.filter(token=request.body.decode()).update(expires=now())
+        return HttpResponse(status=204)
 
     def counts(request):
         return JsonResponse(Counted.counts)
@@ -107,6 +117,7 @@ def routes():
         path("o/", include((urls.base_urlpatterns, urls.app_name))),
         path("", include((urls.metadata_urlpatterns, urls.app_name), namespace="metadata")),
         path("peers/api", api),
+        path("peers/forget", forget),
         path("peers/counts", counts),
     ]
 
@@ -157,6 +168,7 @@ def main():
             "revocation_endpoint": f"{root}/o/revoke_token/",
             "introspection_endpoint": f"{root}/o/introspect/",
             "api": f"{root}/peers/api",
+            "forget": f"{root}/peers/forget",
             "counts": f"{root}/peers/counts",
             "redirect_uri": REDIRECT_URI,
         }

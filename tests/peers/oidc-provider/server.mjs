@@ -61,6 +61,12 @@ provider.use(async (ctx, next) => {
     await answer(ctx);
     return;
   }
+  if (ctx.path === "/peers/forget") {
+    const token = await provider.AccessToken.find((await ctx.req.setEncoding("utf8").toArray()).join(""));
+    await token.destroy();
+    ctx.status = 204;
+    return;
+  }
   await next();
 });
 
@@ -88,6 +94,7 @@ console.log(
     introspection_endpoint: `${issuer}/token/introspection`,
     userinfo_endpoint: `${issuer}/me`,
     api: `${issuer}/peers/api`,
+    forget: `${issuer}/peers/forget`,
     counts: `${issuer}/peers/counts`,
     redirect_uri: REDIRECT_URI,
   }),

@@ -1,0 +1,174 @@
+"""The drivers: one small program per language that does to its `Client` what it is told, line by line."""
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+
+HOSTS = ["rust", "node", "python", "asyncio"]
+
+
+def command(name):
+    """How a driver is started."""
+    if name == "rust":
+        return [os.environ.get("CARGO", "cargo"), "run", "--quiet", "--package", "peers-rust"]
+    if name == "node":
+        return ["node", str(HERE / "drivers" / "node.mjs")]
+    return [os.environ.get("REMINT_PYTHON") or sys.executable, str(HERE / "drivers" / "python.py"), name]
+
+
+class Refused(Exception):
+    """A typed error of the client under test."""
+
+    def __init__(self, error):
+        super().__init__(f"{error['code']}: {error['message']}")
+        self.error = error
+
+
+class Host:
+    """A driver that runs. What it writes besides its answers is kept, and searched for secrets."""
+
+    def __init__(self, name):
+        self.name = name
+        self.secrets = set()
+        self.log = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            command(name), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True
+        )
+        self.answers = queue.Queue()
+        self.clients = 0
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        for line in self.process.stdout:
+            self.answers.put(line)
+        self.answers.put(None)
+
+    def tell(self, verb, seconds=60, **arguments):
+        """Runs one verb, and gives what it answers. Raises `Refused` for a typed error."""
+        # A pipe that is closed shows in the answer that doesn't come.
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(json.dumps({"verb": verb, **arguments}) + "\n")
+            self.process.stdin.flush()
+        try:
+            line = self.answers.get(timeout=seconds)
+        except queue.Empty:
+            self.process.kill()
+            raise AssertionError(f"`{verb}` took more than {seconds} s") from None
+        if line is None:
+            self.answers.put(None)
+            raise AssertionError(f"the driver ended: {self.logged()[-2000:]}")
+        answer = json.loads(line)
+        if "broken" in answer:
+            raise AssertionError(f"`{verb}` broke the driver: {answer['broken']}")
+        if "error" in answer:
+            self.check(answer["error"])
+            del answer["error"]["shown"]
+            raise Refused(answer["error"])
+        return answer["ok"]
+
+    def check(self, shown):
+        """That nothing which people may see holds a secret."""
+        shown = json.dumps(shown, ensure_ascii=False)
+        for secret in self.secrets:
+            assert secret not in shown, f"a secret is shown: {shown.replace(secret, '<SECRET>')}"
+
+    def stop(self):
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise AssertionError("the driver did not end when its input did") from None
+        self.check(self.logged())
+
+    def logged(self):
+        self.log.seek(0)
+        return self.log.read()
+
+    def client(self, peer, client_id, *, lossy=False, profile=None, **options):
+        """A new client of the peer's."""
+        from servers import CLIENTS
+
+        client = CLIENTS[client_id]
+        self.secrets.add(client["secret"])
+        self.clients += 1
+        name = f"client {self.clients}"
+        options = {
+            "client_id": client_id,
+            "client_secret": client["secret"],
+            "client_auth": client["method"],
+            "grant": client["grant"],
+            "base_url": peer.base_url,
+            "allow_loopback_http": True,
+            **options,
+        }
+        self.tell("client", name=name, profile=profile or peer.profile, options=options, lossy=lossy)
+        return RemoteClient(self, name)
+
+
+class RemoteClient:
+    """A client in the driver: the verbs of `Client`."""
+
+    def __init__(self, host, name):
+        self.host = host
+        self.name = name
+
+    def token(self, **arguments):
+        return self.keep(self.host.tell("token", client=self.name, **arguments))
+
+    def tokens(self, callers):
+        """What so many callers get at once."""
+        return [self.keep(token) for token in self.host.tell("tokens", client=self.name, callers=callers)]
+
+    def call(self, url):
+        """The status of one API request."""
+        return self.host.tell("call", client=self.name, url=url)
+
+    def authorize(self, peer, scope="read"):
+        """The session, and the URL that the browser comes back with."""
+        answer = self.host.tell("authorization_url", client=self.name, redirect_uri=peer.addresses["redirect_uri"], scope=scope)
+        return answer["session"], peer.authorize(answer["url"])
+
+    def exchange(self, callback, session, subject="ann"):
+        """Ends an authorization: the subject's client and its first token."""
+        view = f"{self.name}, {subject}"
+        arguments = {"client": self.name, "view": view, "callback": callback, "session": session, "subject": subject}
+        token = self.keep(self.host.tell("exchange", **arguments))
+        return RemoteClient(self.host, view), token
+
+    def adopt(self, refresh_token, subject="ann"):
+        """The client of a subject whose refresh token a database holds."""
+        view = f"{self.name}, {subject}"
+        self.host.tell("adopt", client=self.name, view=view, subject=subject, refresh_token=refresh_token)
+        return RemoteClient(self.host, view)
+
+    def refresh_tokens(self):
+        """Every refresh token that `on_rotated` was given, the newest last."""
+        refresh_tokens = self.host.tell("rotated", client=self.name)
+        self.host.secrets.update(refresh_tokens)
+        return refresh_tokens
+
+    def lose_answers(self, count):
+        """The next answers of the token endpoint arrive at the host and get lost there."""
+        self.host.tell("lose_answers", client=self.name, count=count)
+
+    def notices(self):
+        """What `on_notice` was given since it was last asked for, by name."""
+        notices = self.host.tell("notices", client=self.name)
+        self.host.check(notices)
+        return [notice["notice"] for notice in notices]
+
+    def keep(self, token):
+        self.host.secrets.add(token["access_token"])
+        self.host.check(token.pop("shown"))
+        return token
