@@ -76,11 +76,10 @@ pub fn npm(dir: &Path) -> Command {
 /// `npm ci` starts from nothing each time: needed only when what it would install has changed.
 pub fn npm_ci(log: &mut Log, dir: &Path) -> Result<()> {
     let wanted = fingerprint(dir, &["package-lock.json"])?;
-    let mark = dir.join("node_modules").join(MARK);
-    if fs::read_to_string(&mark).ok() != Some(wanted.clone()) {
+    if !is_marked(&dir.join("node_modules"), MARK, &wanted) {
         log.run(npm(dir).args(["ci", "--prefer-offline"]))?;
         fs::create_dir_all(dir.join("node_modules"))?;
-        fs::write(&mark, wanted)?;
+        fs::write(dir.join("node_modules").join(MARK), wanted)?;
     }
     Ok(())
 }
@@ -94,10 +93,13 @@ pub fn pip(python: &Path) -> Command {
 fn node_project(tree: &Tree, log: &mut Log) -> Result<Outcome> {
     let dir = tree.installed(Host::Node);
     let package = packed(tree, Host::Node)?;
-    let outcome = refreshed(tree, &dir, &[&package], || {
+    let wanted = fingerprint(&tree.packages(), &[&package::file_name(&package)])?;
+    if !is_marked(&dir, MARK, &wanted) {
+        emptied(&dir)?;
         fs::write(dir.join("package.json"), "{ \"private\": true }\n")?;
-        log.run(npm(&dir).args(["install", "--no-package-lock"]).arg(&package))
-    })?;
+        log.run(npm(&dir).args(["install", "--no-package-lock"]).arg(&package))?;
+        fs::write(dir.join(MARK), wanted)?;
+    }
     // Node looks for a package beside a program and above it, so every program in the checkout finds this one.
     let link = tree.root.join("node_modules/remint");
     if !link.exists() {
@@ -105,37 +107,40 @@ fn node_project(tree: &Tree, log: &mut Log) -> Result<Outcome> {
         let _ = fs::remove_file(&link);
         symlink(dir.join("node_modules/remint"), link)?;
     }
-    Ok(outcome)
+    Ok(Outcome::Made(tree.show(&dir)))
 }
 
+/// A virtual environment with the wheel and what `list` names. Another wheel doesn't cost the rest of it.
 fn environment(tree: &Tree, log: &mut Log, dir: &Path, list: Option<&PathBuf>) -> Result<Outcome> {
     let package = packed(tree, Host::Python)?;
-    let inputs: Vec<&PathBuf> = [&package].into_iter().chain(list).collect();
-    refreshed(tree, dir, &inputs, || {
-        let python = dir.join("bin/python");
+    let wanted = fingerprint(&tree.packages(), &[&package::file_name(&package)])?;
+    let python = dir.join("bin/python");
+    let base = list.map(fs::read_to_string).transpose()?.unwrap_or_default();
+    if !is_marked(dir, BASE_MARK, &base) {
+        emptied(dir)?;
         log.run(Command::new("python3").args(["-m", "venv"]).arg(dir))?;
         if let Some(list) = list {
             log.run(pip(&python).arg("--requirement").arg(list))?;
         }
-        log.run(pip(&python).args(["--no-index", "--no-deps"]).arg(&package))
-    })
-}
-
-/// Empties `dir` and fills it again, unless it was filled from the very same files.
-fn refreshed(tree: &Tree, dir: &Path, inputs: &[&PathBuf], fill: impl FnOnce() -> Result<()>) -> Result<Outcome> {
-    let mut wanted = String::new();
-    for input in inputs {
-        wanted += &fingerprint(input.parent().context("a file is in a folder")?, &[&package::file_name(input)])?;
+        fs::write(dir.join(BASE_MARK), base)?;
     }
-    if fs::read_to_string(dir.join(MARK)).ok() != Some(wanted.clone()) {
-        if dir.exists() {
-            fs::remove_dir_all(dir)?;
-        }
-        fs::create_dir_all(dir)?;
-        fill()?;
+    if !is_marked(dir, MARK, &wanted) {
+        log.run(pip(&python).args(["--force-reinstall", "--no-index", "--no-deps"]).arg(&package))?;
         fs::write(dir.join(MARK), wanted)?;
     }
     Ok(Outcome::Made(tree.show(dir)))
+}
+
+/// Whether `dir` was filled from the same as now.
+fn is_marked(dir: &Path, mark: &str, wanted: &str) -> bool {
+    fs::read_to_string(dir.join(mark)).is_ok_and(|found| found == wanted)
+}
+
+fn emptied(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        fs::remove_dir_all(dir)?;
+    }
+    Ok(fs::create_dir_all(dir)?)
 }
 
 fn packed(tree: &Tree, host: Host) -> Result<PathBuf> {
@@ -154,3 +159,4 @@ fn environment_dir(tree: &Tree, folder: &str) -> PathBuf {
 
 /// Written last, so that what was interrupted doesn't count as done.
 const MARK: &str = ".installed";
+const BASE_MARK: &str = ".base";
