@@ -7,7 +7,8 @@ from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeout
 
 from remint._call import ApiCall
-from remint._client import STATIC, Base
+from remint._client import STATIC, Base, _query
+from remint._driver import Redacted
 from remint._transport import Failure
 
 TYPE_CHECKING = False
@@ -65,7 +66,8 @@ class AsyncClient(Base):
         timeout: float | None = None,
     ) -> Token:
         """See `Client.exchange`."""
-        token: Token = await self._run(self._exchange(callback, session, subject, on_rotated, timeout))
+        secrets, callback, session = Redacted(callback=_query(callback), session=session), "", ""
+        token: Token = await self._run(self._exchange(secrets, subject, on_rotated, timeout))
         return token
 
     async def insecure_url(self, url: str) -> tuple[str, dict[str, str]]:
@@ -103,21 +105,22 @@ class AsyncClient(Base):
 
         def bridge(awaitable: Awaitable[Any], seconds: float) -> Any:
             """Runs on a flight's thread: has the loop of the flight's first caller await something."""
-            waiting = _wait(awaitable)
+            outcome = _outcome(awaitable)
             try:
-                future = asyncio.run_coroutine_threadsafe(waiting, loop)
+                future = asyncio.run_coroutine_threadsafe(outcome, loop)
             except RuntimeError as error:
-                waiting.close()
+                outcome.close()
                 raise Failure("abandoned", error)
             try:
-                return future.result(seconds)
+                result, failure = future.result(seconds)
             except FutureTimeout as error:
-                if future.done():
-                    raise
                 future.cancel()
                 raise Failure("timeout", error)
             except CancelledError as error:
                 raise Failure("abandoned", error)
+            if failure is not None:
+                raise failure
+            return result
 
         return bridge
 
@@ -150,5 +153,9 @@ class _AsyncWaiter:
             self._future.set_result(None)
 
 
-async def _wait(awaitable: Awaitable[T]) -> T:
-    return await awaitable
+async def _outcome(awaitable: Awaitable[T]) -> tuple[T | None, Exception | None]:
+    """Never raises: nobody may be there any more to take an exception."""
+    try:
+        return await awaitable, None
+    except Exception as error:
+        return None, error

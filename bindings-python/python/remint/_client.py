@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from remint._call import ApiCall
-from remint._driver import Driver, Waiter
+from remint._driver import Driver, Redacted, Waiter
 from remint._native import Core, LeaseCell
 from remint.errors import misuse
 
@@ -27,7 +27,7 @@ class Base(LeaseCell):
     """A client's tokens: those of one subject and scope set. Views of one client share its core, cache and flights."""
 
     _driver: Driver
-    _want: dict[str, Any]
+    _want: dict[str, Any] = {}
     _threads = True
 
     def __init__(
@@ -52,7 +52,7 @@ class Base(LeaseCell):
         random: Callable[[int], bytes] | None = None,
         **variables: Any,
     ) -> None:
-        options = _Redacted(variables)
+        options = Redacted(variables)
         secret = client_secret if callable(client_secret) else None
         options.update(
             profile=profile if isinstance(profile, str) else dict(profile),
@@ -70,7 +70,7 @@ class Base(LeaseCell):
         )
         # Tracebacks may show the locals of this frame.
         client_secret = api_token = None
-        core = Core(options.encode())
+        core = Core(_encode(options))
         send = _transport(http, proxy, ca)
         threads = background_refresh or self._threads
         self._share(
@@ -99,15 +99,16 @@ class Base(LeaseCell):
         ``on_rotated(refresh_token)`` is called with every new refresh token before the access token that came with
         it is handed out: save it there.
         """
+        secrets, refresh_token = Redacted(refresh_token=refresh_token), None
         view = self._view(subject=subject)
-        view._adopt(_Redacted(refresh_token=refresh_token), on_rotated)
+        view._adopt(secrets, on_rotated)
         return view
 
-    def _adopt(self, secret: dict[str, Any], on_rotated: OnRotated | None) -> None:
+    def _adopt(self, secrets: dict[str, Any], on_rotated: OnRotated | None) -> None:
         if on_rotated is not None:
             self._driver.rotated[self._want.get("subject")] = on_rotated
-        if secret.get("refresh_token") is not None:
-            adopt = _Redacted(secret, want=self._want, on_rotated=on_rotated is not None)
+        if secrets.get("refresh_token") is not None:
+            adopt = Redacted(secrets, want=self._want, on_rotated=on_rotated is not None)
             self._driver.handle({"start": {"flow": {"adopt": adopt}}})
 
     # The flows: each yields what to wait for, and for how long at most. `Client` and `AsyncClient` run them.
@@ -125,11 +126,11 @@ class Base(LeaseCell):
             yield waiter, driver.seconds_until(answer["until"], answer["wait"])
             ask["after"] = answer["wait"]
 
-    def _exchange(self, callback: Any, session: str, subject: str | None, on_rotated: OnRotated | None, timeout: float | None) -> Flow[Any]:
+    def _exchange(self, secrets: dict[str, Any], subject: str | None, on_rotated: OnRotated | None, timeout: float | None) -> Flow[Any]:
         driver, waiter = self._driver, self._waiter()
         view = self._view(subject=subject) if subject is not None else self._view()
         view._adopt({}, on_rotated)
-        flow = _Redacted(callback=_query(callback), session=session, subject=subject, on_rotated=on_rotated is not None)
+        flow = Redacted(secrets, subject=subject, on_rotated=on_rotated is not None)
         start: dict[str, Any] = {"flow": {"exchange": flow}}
         if timeout is not None:
             start["deadline"] = driver.now()[1] + _millis("timeout", timeout)
@@ -221,7 +222,8 @@ class Client(Base):
         timeout: float | None = None,
     ) -> Token:
         """Ends what `authorization_url` began. ``callback`` is the URL that the browser came back with, its query, or its parameters."""
-        token: Token = self._run(self._exchange(callback, session, subject, on_rotated, timeout))
+        secrets, callback, session = Redacted(callback=_query(callback), session=session), "", ""
+        token: Token = self._run(self._exchange(secrets, subject, on_rotated, timeout))
         return token
 
     def insecure_url(self, url: str) -> tuple[str, dict[str, str]]:
@@ -259,18 +261,12 @@ if TYPE_CHECKING:
     V = TypeVar("V", bound=Base)
 
 
-class _Redacted(dict):  # type: ignore[type-arg]
-    """What may hold secrets: tracebacks show locals by their ``repr``."""
-
-    def __repr__(self) -> str:
-        return "<redacted>"
-
-    def encode(self) -> str:
-        """The options as the core takes them: one JSON object, without those that were not given."""
-        unfit = [name for name, value in self.items() if _json(value) is None]
-        if unfit:
-            raise misuse(f"option `{unfit[0]}` holds a value that JSON does not have: use strings, numbers, booleans, lists and dicts")
-        return "{" + ",".join(f"{_json(name)}:{_json(value)}" for name, value in self.items() if value is not None) + "}"
+def _encode(options: dict[str, Any]) -> str:
+    """The options as the core takes them: one JSON object, without those that were not given."""
+    unfit = [name for name, value in options.items() if _json(value) is None]
+    if unfit:
+        raise misuse(f"option `{unfit[0]}` holds a value that JSON does not have: use strings, numbers, booleans, lists and dicts")
+    return "{" + ",".join(f"{_json(name)}:{_json(value)}" for name, value in options.items() if value is not None) + "}"
 
 
 def _json(value: object) -> str | None:

@@ -60,9 +60,8 @@ class Driver:
         """Tells the core what happened, does what follows, and gives the answer."""
         if os.getpid() != self._pid:
             self.forked()
-        step = self.core.handle(_dumps(event), self.now(), self._random(32), wake, cell)
-        operations = step.get("operations", ())
-        for operation in operations:
+        step = Redacted(self.core.handle(_dumps(event), self.now(), self._random(32), wake, cell))
+        for operation in map(Redacted, step.pop("operations", ())):
             self._start(operation, bridge)
         self._finish(step)
         answer = step.get("answer")
@@ -130,7 +129,7 @@ class Driver:
         following: list[dict[str, Any]] = [operation]
         while following:
             step = self._perform(following.pop(), bridge)
-            following = step.get("operations", [])
+            following = [Redacted(operation) for operation in step.pop("operations", ())]
             for other in following[1:]:
                 self._start(other, bridge)
             del following[1:]
@@ -168,7 +167,7 @@ class Driver:
                 _sleep(seconds)
             return self._tell(_tick(operation))
         if "send" in operation:
-            status, headers, body = resolved(self._send(operation["request"], left(), operation["cap"]))
+            status, headers, body = resolved(self._send(Redacted(operation["request"]), left(), operation["cap"]))
             headers = [(str(name), str(value)) for name, value in headers]
             if len(body) > operation["cap"]:
                 return self._tell({"failed": {"op": operation["send"], "kind": "too_large"}})
@@ -210,6 +209,13 @@ class Driver:
             if error.hint is None and type(error.__cause__).__name__ == "SSLCertVerificationError":
                 error.hint = "name the authority that signed the server's certificate in `ca`, or the `proxy` in between"
         return error
+
+
+class Redacted(dict):  # type: ignore[type-arg]
+    """What may hold secrets: tracebacks show the locals of their frames by ``repr``."""
+
+    def __repr__(self) -> str:
+        return "<redacted>"
 
 
 class Waiter:
