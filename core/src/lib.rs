@@ -10,6 +10,8 @@ pub mod authorization;
 pub mod cache;
 mod calls;
 pub mod challenge;
+#[cfg(feature = "std")]
+pub mod client;
 mod client_auth;
 pub mod clock;
 pub mod config;
@@ -34,6 +36,8 @@ mod store;
 pub mod token;
 pub mod url;
 
+#[cfg(feature = "std")]
+pub use client::{AsyncClient, AsyncTransport, Builder, Client, Transport};
 pub use clock::{Entropy, Now};
 pub use config::Config;
 pub use error::{Error, ErrorCode, Family};
