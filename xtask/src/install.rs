@@ -148,7 +148,11 @@ fn packed(tree: &Tree, host: Host) -> Result<PathBuf> {
 }
 
 fn requirements(tree: &Tree, host: Host, folder: &str) -> Option<PathBuf> {
-    let name = if host == Host::Node { "package-lock.json" } else { "requirements.txt" };
+    let name = match host {
+        Host::Rust => return None,
+        Host::Node => "package-lock.json",
+        Host::Python => "requirements.txt",
+    };
     let list = tree.root.join(folder).join(name);
     (!folder.is_empty() && list.exists()).then_some(list)
 }
