@@ -48,7 +48,7 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
     }
     steps.push(Step::new("demo", "about 10 s", |log| {
         plays = play_all(tree, &hosts, log)?;
-        Ok(Outcome::Made(format!("{} providers, {} languages", PROVIDERS.len(), hosts.len())))
+        Ok(Outcome::Made(format!("{} rows", plays.len())))
     }));
     let summary = progress::run(tree, "demo", steps, false)?;
     if !summary.failures.is_empty() {

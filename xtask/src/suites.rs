@@ -28,8 +28,27 @@ const SUITES: &[Suite] = &[
     Suite::new("xtask", Report::Cargo, Program::Cargo("test --package xtask")),
     Suite::new("authority", Report::Cargo, Program::Cargo("test --package authority")),
     Suite::new("vectors-rust", Report::Plain, Program::Cargo("run --quiet --package vectors-rust -- tests/vectors")),
+    Suite::new("hosts-rust", Report::Cargo, Program::Cargo("test --package hosts-rust --package examples-rust")),
+    Suite::new(
+        "unit-node",
+        Report::Node,
+        Program::Node("bindings-wasm/js", "--test --test-reporter=tap bindings-wasm/js/test/*.test.mjs"),
+    ),
     Suite::new("vectors-node", Report::Plain, Program::Node("", "tests/vectors/runners/node.mjs tests/vectors")),
+    Suite::new("hosts-node", Report::Node, Program::Node("", "--test --test-reporter=tap tests/hosts/node/*.test.mjs")),
+    Suite::new(
+        "packaging-node",
+        Report::Node,
+        Program::Node("tests/packaging/node", "--test --test-reporter=tap tests/packaging/node/*.test.mjs"),
+    ),
     Suite::new("vectors-python", Report::Plain, Program::Python("", "tests/vectors/runners/python.py tests/vectors")),
+    Suite::new(
+        "hosts-python",
+        Report::Pytest,
+        Program::Python("tests/hosts/python", "-m pytest -q tests/hosts/python"),
+    ),
+    Suite::new("peers", Report::Plain, Program::Python("", "tests/peers/run.py")).with(&[Host::Node]),
+    Suite::new("demo", Report::Plain, Program::Cargo("xtask demo --yes")).with(&[Host::Node, Host::Python]),
 ];
 
 struct Suite {
@@ -37,6 +56,8 @@ struct Suite {
     name: &'static str,
     report: Report,
     program: Program,
+    /// Further languages whose packages it uses.
+    with: &'static [Host],
 }
 
 /// What a suite runs: words separated by spaces, in the checkout. A word like `tests/*.test.mjs` stands for the files.
@@ -52,7 +73,15 @@ enum Program {
 
 impl Suite {
     const fn new(name: &'static str, report: Report, program: Program) -> Self {
-        Self { name, report, program }
+        Self { name, report, program, with: &[] }
+    }
+
+    const fn with(self, with: &'static [Host]) -> Self {
+        Self { with, ..self }
+    }
+
+    fn hosts(&self) -> impl Iterator<Item = Host> {
+        self.with.iter().copied().chain([self.place().0])
     }
 
     /// The language and the folder that may list what else has to be installed.
@@ -91,7 +120,7 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
     }
     ensure!(!suites.is_empty(), "no suite is called that; `cargo xtask test --list` shows all");
     let mut needs = vec![Need::Disk(6)];
-    suites.iter().for_each(|suite| needs.extend(Need::of(suite.place().0, options)));
+    suites.iter().for_each(|suite| needs.extend(suite.hosts().flat_map(|host| Need::of(host, options))));
     preflight::run(tree, options, &needs)?;
 
     let started = Instant::now();
@@ -100,11 +129,13 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
     let mut places = Vec::new();
     for suite in suites {
         // Packages are made just before the first suite that needs them.
-        let place @ (host, folder) = suite.place();
-        if !hosts.contains(&host) {
-            hosts.push(host);
-            steps.extend(install::steps(tree, options, host)?);
+        for host in suite.hosts() {
+            if !hosts.contains(&host) {
+                hosts.push(host);
+                steps.extend(install::steps(tree, options, host)?);
+            }
         }
+        let place @ (host, folder) = suite.place();
         if !places.contains(&place) {
             places.push(place);
             steps.extend(install::folder_steps(tree, host, folder));
