@@ -270,7 +270,10 @@ impl Reading<'_> {
                 ),
             )),
             (None, Some(assumed)) => {
-                oddities.push(NoticeKind::TokenTypeAssumed(assumed.into()));
+                // A profile that says there is no such member leaves nothing to remark on.
+                if self.shape.token_type.is_some() {
+                    oddities.push(NoticeKind::TokenTypeAssumed(assumed.into()));
+                }
                 Ok(assumed.into())
             }
             (None, None) => Err(unexpected(
@@ -308,7 +311,9 @@ impl Reading<'_> {
         }
         match self.missing_lifetime {
             MissingLifetime::Assume(millis) => {
-                oddities.push(NoticeKind::LifetimeAssumed(millis));
+                if self.shape.expires_in.is_some() || self.shape.expires_at.is_some() {
+                    oddities.push(NoticeKind::LifetimeAssumed(millis));
+                }
                 Ok(millis.saturating_sub(age))
             }
             MissingLifetime::DoNotCache => {

@@ -45,7 +45,10 @@ impl fmt::Debug for Secret {
 
 impl Drop for Secret {
     fn drop(&mut self) {
-        self.0.zeroize();
+        // As one slice, spare capacity included: a vector would be overwritten byte by byte.
+        let mut bytes = core::mem::take(&mut self.0).into_bytes();
+        bytes.resize(bytes.capacity(), 0);
+        bytes.as_mut_slice().zeroize();
     }
 }
 
