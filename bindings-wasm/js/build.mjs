@@ -32,6 +32,8 @@ buildSync({
   platform: "node",
   target: "node20",
   loader: { ".txt": "text" },
+  // Some test environments, such as Jest's jsdom, hide these.
+  banner: { js: 'const { TextDecoder, TextEncoder } = require("node:util");' },
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: "none",

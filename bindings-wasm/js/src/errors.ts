@@ -42,7 +42,10 @@ export class RemintError extends Error {
 
   constructor(failure: Failure, cause?: unknown) {
     const { message, hint, retry_after: retryAfter, lifetime } = failure;
-    super(hint === undefined ? message : `${message}: ${hint}`, cause === undefined ? undefined : { cause });
+    super(hint === undefined ? message : `${message}: ${hint}`);
+    // As an accessor: what Node prints of an error that nobody caught would repeat the cause in full, and a transport's error
+    // may hold the whole request.
+    if (cause !== undefined) Object.defineProperty(this, "cause", { get: () => cause, configurable: true });
     this.code = failure.fail;
     this.retryable = failure.retryable;
     this.status = failure.status;

@@ -1,3 +1,5 @@
+// Not the global ones: a test environment may put others in their place, which know nothing of `unref`.
+import { clearTimeout, setTimeout } from "node:timers";
 import type { Notice, StoreCommand } from "./core.js";
 import { misuse } from "./errors.js";
 import { fetchWithCa } from "./transport.js";
@@ -142,11 +144,11 @@ function timer(ms: number, run: () => void, hold: boolean): () => void {
   return () => clearTimeout(timeout);
 }
 
-let pool = Buffer.alloc(0);
+let pool = new Uint8Array(0);
 
 /** Random bytes, drawn a page at a time because each draw costs a microsecond. */
 function drawn(size: number): Uint8Array {
-  if (pool.length < size) pool = require("node:crypto").randomBytes(4096);
+  if (pool.length < size) pool = (require("node:crypto") as typeof import("node:crypto")).randomBytes(4096);
   const bytes = pool.subarray(0, size);
   pool = pool.subarray(size);
   return bytes;
