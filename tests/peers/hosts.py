@@ -8,7 +8,11 @@ import subprocess
 import sys
 import tempfile
 import threading
+from base64 import b64encode
 from pathlib import Path
+from urllib.parse import parse_qs, quote_plus, urlsplit
+
+from servers import CLIENTS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -97,15 +101,15 @@ class Host:
 
     def client(self, peer, client_id, *, lossy=False, profile=None, **options):
         """A new client of the peer's."""
-        from servers import CLIENTS
-
         client = CLIENTS[client_id]
-        self.secrets.add(client["secret"])
+        secret = client["secret"]
+        pairs = [f"{client_id}:{secret}", f"{quote_plus(client_id)}:{quote_plus(secret)}"]
+        self.secrets.update([secret, quote_plus(secret), *(b64encode(pair.encode()).decode() for pair in pairs)])
         self.clients += 1
         name = f"client {self.clients}"
         options = {
             "client_id": client_id,
-            "client_secret": client["secret"],
+            "client_secret": secret,
             "client_auth": client["method"],
             "grant": client["grant"],
             "base_url": peer.base_url,
@@ -137,7 +141,9 @@ class RemoteClient:
     def authorize(self, peer, scope="read"):
         """The session, and the URL that the browser comes back with."""
         answer = self.host.tell("authorization_url", client=self.name, redirect_uri=peer.addresses["redirect_uri"], scope=scope)
-        return answer["session"], peer.authorize(answer["url"])
+        callback = peer.authorize(answer["url"])
+        self.host.secrets.update([answer["session"], *parse_qs(urlsplit(callback).query)["code"]])
+        return answer["session"], callback
 
     def exchange(self, callback, session, subject="ann"):
         """Ends an authorization: the subject's client and its first token."""

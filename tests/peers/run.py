@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import servers
 from hosts import HOSTS, ROOT, Host
@@ -31,18 +32,21 @@ def main():
         subprocess.run([os.environ.get("CARGO", "cargo"), "build", "--quiet", "--package", "peers-rust"], cwd=ROOT, check=True)
     started = time.monotonic()
     results = []
-    with servers.running() as peers:
-        for peer in peers:
-            print(f"\n{peer.name}{'':{max(1, WIDTH - len(peer.name))}}{' '.join(f'{name:8}' for name in names)}", flush=True)
-            results += table(peer, names, scenarios, arguments.verbose)
+    with servers.running() as peers, ThreadPoolExecutor(len(peers)) as pool:
+        tables = [pool.submit(table, peer, names, scenarios, arguments.verbose) for peer in peers]
+        for done in tables:
+            lines, outcomes = done.result()
+            print("\n".join(["", *lines]), flush=True)
+            results += outcomes
     print(f"\nin {time.monotonic() - started:.1f} s")
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     return not results or not all(results)
 
 
 def table(peer, names, scenarios, verbose):
-    """One server's rows. Each host has a driver for all of them."""
+    """One server's table, and what each cell came to. One host uses the server at a time, so that its requests can be counted."""
     hosts = [Host(name) for name in names]
+    lines = [f"{peer.name:{WIDTH}}{' '.join(f'{name:8}' for name in names)}"]
     failures = []
     results = []
     for title, applies, run in scenarios:
@@ -50,25 +54,26 @@ def table(peer, names, scenarios, verbose):
             continue
         cells = []
         for host in hosts:
-            try:
-                run(peer, host)
-                cells.append("ok")
-            except Exception as error:
-                cells.append("FAILED")
-                failures.append((title, host.name, error))
+            failure = attempt(lambda: run(peer, host), verbose)
+            cells.append("FAILED" if failure else "ok")
+            failures += [f"\n  {host.name}: {title}\n    {failure}"] if failure else []
         results += [cell == "ok" for cell in cells]
-        print(f"  {title:{WIDTH - 2}}{' '.join(f'{cell:8}' for cell in cells)}", flush=True)
+        lines.append(f"  {title:{WIDTH - 2}}{' '.join(f'{cell:8}' for cell in cells)}")
     for host in hosts:
-        try:
-            host.stop()
-        except AssertionError as error:
+        failure = attempt(host.stop, verbose)
+        if failure:
             results.append(False)
-            failures.append(("the end", host.name, error))
-    for title, name, error in failures:
-        print(f"\n  {name}: {title}\n    {type(error).__name__}: {error}", flush=True)
-        if verbose:
-            traceback.print_exception(error, file=sys.stdout)
-    return results
+            failures.append(f"\n  {host.name}: at its end\n    {failure}")
+    return lines + failures, results
+
+
+def attempt(run, verbose):
+    """What went wrong, if something did."""
+    try:
+        run()
+    except Exception as error:
+        return traceback.format_exc() if verbose else f"{type(error).__name__}: {error}"
+    return None
 
 
 # The longest title and a little more.

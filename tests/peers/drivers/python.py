@@ -6,33 +6,58 @@ import json
 import logging
 import sys
 import traceback
-import urllib.error
-import urllib.request
 
+import httpx
 import remint
+import remint.httpx as httpx_adapter
+import remint.requests as requests_adapter
+import requests
 
 ASYNC = sys.argv[1:] == ["asyncio"]
 
 
-class Transport:
-    """The user's own transport, which can lose an answer that has arrived."""
+class Losses:
+    """How many answers that arrived are still to be lost."""
 
     def __init__(self):
-        self.losses = 0
+        self.count = 0
 
-    def __call__(self, request, seconds, cap):
-        body = request.get("body")
-        outgoing = urllib.request.Request(request["url"], body and body.encode(), dict(request["headers"]), method=request["method"])
-        try:
-            answer = urllib.request.urlopen(outgoing, timeout=seconds)
-        except urllib.error.HTTPError as refusal:
-            answer = refusal
-        with answer:
-            result = answer.status, answer.headers.items(), answer.read(cap)
-        if self.losses:
-            self.losses -= 1
-            raise ConnectionResetError("the answer was lost on its way")
-        return result
+    def lose(self, error):
+        if self.count:
+            self.count -= 1
+            raise error("the answer was lost on its way")
+
+
+class LosingAdapter(requests.adapters.HTTPAdapter):
+    def __init__(self, losses):
+        super().__init__()
+        self.losses = losses
+
+    def send(self, *arguments, **options):
+        response = super().send(*arguments, **options)
+        self.losses.lose(requests.ConnectionError)
+        return response
+
+
+class LosingTransport(httpx.AsyncHTTPTransport):
+    def __init__(self, losses):
+        super().__init__()
+        self.losses = losses
+
+    async def handle_async_request(self, request):
+        response = await super().handle_async_request(request)
+        await response.aread()
+        self.losses.lose(httpx.ReadError)
+        return response
+
+
+def lossy_http(losses):
+    """The user's own HTTP client."""
+    if ASYNC:
+        return httpx_adapter.transport(lambda: httpx.AsyncClient(transport=LosingTransport(losses)))
+    session = requests.Session()
+    session.mount("http://", LosingAdapter(losses))
+    return session
 
 
 class Driver:
@@ -40,11 +65,12 @@ class Driver:
         self.clients = {}
         self.notices = {}
         self.rotated = {}
-        self.transports = {}
+        self.losses = {}
 
     def client(self, name, profile, options, lossy):
         if lossy:
-            self.transports[name] = options["http"] = Transport()
+            self.losses[name] = Losses()
+            options["http"] = lossy_http(self.losses[name])
         self.notices[name] = []
         kind = remint.AsyncClient if ASYNC else remint.Client
         self.clients[name] = kind(profile, on_notice=self.notices[name].append, **options)
@@ -61,20 +87,10 @@ class Driver:
         return [shown(token) for token in tokens]
 
     async def call(self, client, url):
-        client = self.clients[client]
-        for _ in range(2):
-            token = await settled(client.token())
-            headers = await settled(client.headers("GET", url))
-            try:
-                answer = await asyncio.to_thread(urllib.request.urlopen, urllib.request.Request(url, headers=headers), timeout=10)
-            except urllib.error.HTTPError as refusal:
-                answer = refusal
-            with answer:
-                status = answer.status
-                verdict = await settled(client.reject(token, "GET", url, status, answer.headers.items()))
-            if verdict != "retry":
-                break
-        return status
+        if ASYNC:
+            async with httpx.AsyncClient(auth=httpx_adapter.Auth(self.clients[client])) as http:
+                return (await http.get(url)).status_code
+        return requests.get(url, auth=requests_adapter.Auth(self.clients[client]), timeout=10).status_code
 
     async def authorization_url(self, client, redirect_uri, scope=None):
         url, session = await settled(self.clients[client].authorization_url(redirect_uri, scope=scope))
@@ -93,14 +109,14 @@ class Driver:
     def derive(self, client, view):
         self.rotated[view] = []
         self.notices[view] = self.notices[client]
-        self.transports[view] = self.transports.get(client)
+        self.losses[view] = self.losses.get(client)
         return self.rotated[view].append
 
     def rotated_tokens(self, client):
         return self.rotated[client]
 
     def lose_answers(self, client, count):
-        self.transports[client].losses = count
+        self.losses[client].count = count
 
     def notices_so_far(self, client):
         notices = self.notices[client][:]
