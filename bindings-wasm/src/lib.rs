@@ -102,7 +102,8 @@ impl Exchange {
         let TokenSet { access_token, token_type, lifetime, scope, refresh_token, oddities, .. } =
             self.0.finish(response, now(wall, boot)).map_err(thrown)?;
         // Plain enums have no way to fail.
-        let oddities = if oddities.is_empty() { String::new() } else { serde_json::to_string(&oddities).unwrap_or_default() };
+        let oddities =
+            if oddities.is_empty() { String::new() } else { serde_json::to_string(&oddities).unwrap_or_default() };
         let lines = Secret::new(
             [
                 access_token.expose(),

@@ -14,6 +14,8 @@ export interface Want {
 export interface View {
   readonly want: Want;
   lease: Lease;
+  /** Its cache key, once there was a token. */
+  key?: string;
 }
 
 /** How a caller wants a token, in the core's own terms. */
@@ -51,10 +53,11 @@ export interface Request {
 /** What goes on it. */
 export type Attached = Done & { readonly headers: readonly [string, string][] };
 
-/** A flight that somebody waits for, or that failed for a reason of the host's. */
+/** A flight in the air: who waits for it, whose token it renews if that is known, and the host's own error if it had one. */
 interface Flight {
   readonly waiters: Set<(cause: unknown) => void>;
-  cause: unknown;
+  key?: string | undefined;
+  cause?: unknown;
 }
 
 /** Called with a new refresh token before the access token that came with it is handed out. */
@@ -102,6 +105,7 @@ export class Driver {
         throw toError(isCertificateFailure(cause) ? { hint: CERTIFICATE_HINT, ...failure } : failure, cause);
       }
       wait = answer;
+      this.#flight(wait.wait).key ??= view.key;
     }
   }
 
@@ -137,17 +141,21 @@ export class Driver {
         const { sleep: flight, until } = operation;
         this.#at(until, () => this.handle({ tick: { flight } }), false);
       } else {
+        const { answer } = step;
+        if (typeof answer === "object" && "use" in answer) this.#flight(operation.flight).key = answer.key;
         this.#start(operation);
       }
     }
     for (const { key, generation = Infinity } of step.withdraw ?? []) {
       for (const [held, lease] of key === undefined ? this.#leases : [[key, this.#leases.get(key)] as const]) {
-        if (lease !== undefined && lease.generation <= generation) this.#drop(held, lease);
+        if (lease !== undefined && lease.generation <= generation) this.#drop(held);
       }
     }
     for (const id of step.settled ?? []) {
       const flight = this.#flights.get(id);
       this.#flights.delete(id);
+      // A lease that was given during the flight knows nothing of how it ended: the next caller asks.
+      if (flight?.key !== undefined) this.#drop(flight.key);
       for (const wake of flight?.waiters ?? []) wake(flight!.cause);
     }
     for (const notice of step.notices ?? []) this.notify(notice);
@@ -266,16 +274,16 @@ export class Driver {
       lease.recheckWall = use.recheck_wall;
     }
     view.lease = lease ?? NO_LEASE;
+    view.key = use.key;
     return waited || lease === undefined ? new Token(use, this.clock) : lease.token;
   }
 
   #addLease(use: Use): Lease {
     // One for each cache key, so that withdrawing it reaches everybody.
-    const known = this.#leases.get(use.key);
-    if (known !== undefined) this.#drop(use.key, known);
-    for (const [key, lease] of this.#leases) {
+    this.#drop(use.key);
+    for (const key of this.#leases.keys()) {
       if (this.#leases.size < MAX_LEASES) break;
-      this.#drop(key, lease);
+      this.#drop(key);
     }
     const token = new Token(use, this.clock);
     const { recheck, recheck_wall: recheckWall, generation } = use;
@@ -294,12 +302,13 @@ export class Driver {
 
   #flight(id: string): Flight {
     let flight = this.#flights.get(id);
-    if (flight === undefined) this.#flights.set(id, (flight = { waiters: new Set(), cause: undefined }));
+    if (flight === undefined) this.#flights.set(id, (flight = { waiters: new Set() }));
     return flight;
   }
 
-  #drop(key: string, lease: Lease): void {
-    lease.recheck = lease.recheckWall = -Infinity;
+  #drop(key: string): void {
+    const lease = this.#leases.get(key);
+    if (lease !== undefined) lease.recheck = lease.recheckWall = -Infinity;
     this.#leases.delete(key);
   }
 

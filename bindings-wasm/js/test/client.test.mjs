@@ -40,8 +40,6 @@ test("in the soft margin callers go on with the old token while one request rene
   const tokens = await Promise.all(Array.from({ length: 100 }, () => client.token()));
   assert.ok(tokens.every((token) => token.accessToken === "token-1"));
   await quiet();
-  assert.equal(requests.length, 2);
-  await clock.advance(225_000);
   assert.equal((await client.token()).accessToken, "token-2");
   assert.equal(requests.length, 2);
 });
