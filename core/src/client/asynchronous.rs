@@ -136,9 +136,9 @@ impl<T: AsyncTransport> AsyncClient<T> {
         self.0.invalidate();
     }
 
-    /// Refuses new work, for all clones; a request that was sent runs to its end.
-    pub fn close(&self) {
-        self.0.close();
+    /// See [`Client::close`](crate::Client::close).
+    pub async fn close(&self) {
+        self.0.close().await;
     }
 }
 

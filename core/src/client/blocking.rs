@@ -161,9 +161,9 @@ impl<T: Transport> Client<T> {
         self.0.invalidate();
     }
 
-    /// Refuses new work, for all clones; a request that was sent runs to its end.
+    /// Refuses new work, for all clones, and waits for what is under way: a new refresh token may be on its way.
     pub fn close(&self) {
-        self.0.close();
+        self.wait(self.0.close());
     }
 
     fn wait<F: Future>(&self, future: F) -> F::Output {

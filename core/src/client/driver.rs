@@ -255,6 +255,10 @@ impl State {
         &self.core
     }
 
+    pub(crate) fn flights(&self) -> Vec<Arc<Flight>> {
+        self.flights.values().cloned().collect()
+    }
+
     /// The place that this key's lease is read from: one for all who hold it.
     pub(crate) fn slot(&mut self, key: Key) -> Arc<Slot> {
         let leased = self.leased(key);
@@ -330,6 +334,17 @@ impl Flight {
 
     fn waiters(&self) -> MutexGuard<'_, BTreeMap<u64, Waker>> {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Until the flight is over, or the operation that is under way has timed out.
+    pub(crate) async fn landed<H: Host>(&self, shared: &Shared<H>) {
+        loop {
+            let due = self.due.load(Ordering::Acquire);
+            self.settled(shared, due).await;
+            if self.is_over.load(Ordering::Acquire) || due == self.due.load(Ordering::Acquire) {
+                return;
+            }
+        }
     }
 
     /// Until the flight is over, or a point of the boot clock is reached.

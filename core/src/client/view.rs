@@ -245,8 +245,13 @@ impl<H: Host> View<H> {
         self.shared.tell(Event::Invalidate { want: self.want.clone() });
     }
 
-    pub(crate) fn close(&self) {
+    /// No new work; over when what was under way has ended.
+    pub(crate) async fn close(&self) {
         self.shared.tell(Event::Close {});
+        let flights = self.shared.lock().flights();
+        for flight in flights {
+            flight.landed(&self.shared).await;
+        }
     }
 
     fn ask(&self, event: Event) -> Result<Answer, Error> {
