@@ -24,6 +24,8 @@ pub(crate) struct Core {
     state: Mutex<State>,
     /// Grows whenever leases are withdrawn: one load tells the hot path that nothing was.
     epoch: AtomicU64,
+    /// Grows whenever a flight settles: what was said during a flight about when to ask again is out of date.
+    settled: AtomicU64,
     /// A fork happened in the middle of another thread's step, which takes an interpreter without a GIL.
     torn: AtomicBool,
 }
@@ -47,7 +49,12 @@ impl Core {
     fn new(py: Python<'_>, options: &str) -> PyResult<Self> {
         let config = Config::new(options).map_err(|error| convert::exception(py, &error))?;
         let state = State { core: remint::Core::new(config), waiters: HashMap::new(), withdrawn: Withdrawn::default() };
-        Ok(Self { state: Mutex::new(state), epoch: AtomicU64::new(0), torn: AtomicBool::new(false) })
+        Ok(Self {
+            state: Mutex::new(state),
+            epoch: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
+            torn: AtomicBool::new(false),
+        })
     }
 
     /// Tells the core what happened (JSON), and says what follows.
@@ -115,14 +122,14 @@ impl Core {
             (None, _) => Error::new(ErrorCode::InvalidEvent, UNREADABLE_EVENT),
             (_, Err(_)) => Error::new(ErrorCode::InvalidEvent, "entropy is 32 bytes, drawn for every event"),
             (Some(event), Ok(entropy)) => {
-                let epoch = self.epoch();
+                let since = self.since();
                 let (step, woken) = self.locked_step(py, event, Now { wall: now.0, boot: now.1 }, &entropy, wake);
                 let record = convert::to_python(py, &step)?.cast_into::<PyDict>()?;
                 if !woken.is_empty() {
                     record.set_item("wake", PyList::new(py, woken)?)?;
                 }
                 if let (Some(Answer::Use(lease)), Some(cell)) = (step.answer, cell) {
-                    record.set_item("token", cell.keep(py, lease, epoch)?)?;
+                    record.set_item("token", cell.keep(py, lease, since)?)?;
                 }
                 return Ok(record);
             }
@@ -152,6 +159,9 @@ impl Core {
             // Those who waited are the parent's. To wake them harms nobody, and lets go of them.
             woken.extend(state.waiters.drain().flat_map(|(_, waiters)| waiters));
         }
+        if !step.settled.is_empty() {
+            self.settled.fetch_add(1, Ordering::AcqRel);
+        }
         if !step.withdraw.is_empty() {
             let epoch = self.epoch.fetch_add(1, Ordering::AcqRel).saturating_add(1);
             for withdraw in &step.withdraw {
@@ -166,9 +176,9 @@ impl Core {
         self.state.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The epoch up to which leases are good, as long as nothing more is withdrawn.
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+    /// How often leases were withdrawn, and how often flights settled.
+    pub(crate) fn since(&self) -> (u64, u64) {
+        (self.epoch.load(Ordering::Acquire), self.settled.load(Ordering::Acquire))
     }
 
     /// Whether a lease that was good at `since` still is.

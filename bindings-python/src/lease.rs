@@ -55,6 +55,7 @@ struct Held {
     recheck: Now,
     expires: Now,
     epoch: AtomicU64,
+    settled: u64,
 }
 
 #[pymethods]
@@ -87,7 +88,7 @@ impl LeaseCell {
 
     /// The token that was handed out here last, if it is still good. Never a request.
     fn peek(&self, py: Python<'_>) -> PyResult<Option<Py<Token>>> {
-        self.good(py, |held| held.expires)
+        self.good(py, false)
     }
 
     /// A token with life left. See `remint.Client`.
@@ -99,7 +100,7 @@ impl LeaseCell {
         timeout: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         if min_ttl.is_none() && force.is_none() {
-            if let Some(token) = slf.get().good(slf.py(), |held| held.recheck)? {
+            if let Some(token) = slf.get().good(slf.py(), true)? {
                 return Ok(token.into_any());
             }
         }
@@ -108,7 +109,7 @@ impl LeaseCell {
 
     /// The token that may be handed out without asking the core.
     fn _fresh(&self, py: Python<'_>) -> PyResult<Option<Py<Token>>> {
-        self.good(py, |held| held.recheck)
+        self.good(py, true)
     }
 
     /// Ties the cell to its step machine, and to the clocks of a test.
@@ -124,8 +125,8 @@ impl LeaseCell {
 }
 
 impl LeaseCell {
-    /// Keeps what the core answered to a question that was asked in `epoch`, and gives the asker's token.
-    pub(crate) fn keep(&self, py: Python<'_>, lease: remint::token::Lease, epoch: u64) -> PyResult<Py<Token>> {
+    /// Keeps what the core answered to a question that was asked at `since`, and gives the asker's token.
+    pub(crate) fn keep(&self, py: Python<'_>, lease: remint::token::Lease, since: (u64, u64)) -> PyResult<Py<Token>> {
         let remint::token::Token { expires, generation, key, .. } = *lease.token;
         let clock = self.bound.get().and_then(|(_, clock)| clock.as_ref());
         let make = |call: Call| {
@@ -144,23 +145,26 @@ impl LeaseCell {
         };
         let token = make(lease.call)?;
         let kept = if lease.call == lease.lease_call { token.clone_ref(py) } else { make(lease.lease_call)? };
-        let held = Held { token: kept, key, generation, recheck: lease.recheck, expires, epoch: epoch.into() };
+        let (recheck, epoch, settled) = (lease.recheck, since.0.into(), since.1);
+        let held = Held { token: kept, key, generation, recheck, expires, epoch, settled };
         // What was there is dropped after the lock, since that may run Python code.
         let _old = self.held.lock().unwrap_or_else(PoisonError::into_inner).replace(Arc::new(held));
         Ok(token)
     }
 
-    /// The token, if both clocks are before `end` and it was not withdrawn.
-    fn good(&self, py: Python<'_>, end: impl Fn(&Held) -> Now) -> PyResult<Option<Py<Token>>> {
+    /// The token, if it was not withdrawn and has life left; and if `settled`, only while the core need not be asked.
+    fn good(&self, py: Python<'_>, settled: bool) -> PyResult<Option<Py<Token>>> {
         let Some((core, clock)) = self.bound.get() else { return Ok(None) };
         let now = clock::read(clock.as_ref().map(|clock| clock.bind(py)))?;
         // The lock ends here: nothing else is locked, and no Python code runs, while it is held.
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(held) = held else { return Ok(None) };
-        if now.until(end(&held)) <= 0 {
+        let (epoch, settlements) = core.get().since();
+        let end = if settled { held.recheck } else { held.expires };
+        if now.until(end) <= 0 || settled && settlements != held.settled {
             return Ok(None);
         }
-        let (epoch, since) = (core.get().epoch(), held.epoch.load(Ordering::Acquire));
+        let since = held.epoch.load(Ordering::Acquire);
         if epoch != since {
             if !core.get().is_good(py, &held.key, held.generation, since) {
                 return Ok(None);

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from _thread import allocate_lock
+from _weakref import ref
 from contextvars import copy_context
-from weakref import WeakSet
 
 from remint._native import Core, now
 from remint.errors import TransportError, from_record
@@ -44,7 +44,7 @@ class Driver:
         self._pid = os.getpid()
         self._until: dict[str, int] = {}
         self._causes: dict[str, BaseException] = {}
-        _drivers.add(self)
+        _drivers.add(ref(self, _drivers.discard))
 
     def now(self) -> tuple[int, int]:
         """Both clocks, in milliseconds."""
@@ -281,8 +281,10 @@ def _sleep(seconds: float) -> None:
 
 
 def _after_fork() -> None:
-    for driver in list(_drivers):
-        driver.forked()
+    for reference in list(_drivers):
+        driver = reference()
+        if driver is not None:
+            driver.forked()
 
 
 #: No wait is longer, in milliseconds, before the clocks are read again: they know of suspension, timers may not.
@@ -291,6 +293,6 @@ MAX_CAUSES = 64
 #: Errors that come before the first byte of a request.
 NOT_SENT = frozenset(("ConnectionRefusedError", "gaierror", "SSLCertVerificationError", "ConnectError", "ConnectTimeout", "NewConnectionError", "ClientConnectorError"))
 TIMED_OUT = frozenset(("TimeoutError", "Timeout", "TimeoutException"))
-_drivers: WeakSet[Driver] = WeakSet()
+_drivers: set[ref[Driver]] = set()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
