@@ -72,7 +72,7 @@ impl Core {
         })?;
         let (request, exchange) = self.0.config().build(request).map_err(thrown)?;
         let body = request.body.as_deref();
-        let mut lines = [request.method.as_str(), &request.url, body.unwrap_or_default()].join("\n");
+        let mut lines = [request.method, &request.url, body.unwrap_or_default()].join("\n");
         for (name, value) in &request.headers {
             lines.extend(["\n", name, "\n", value]);
         }

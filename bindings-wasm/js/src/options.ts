@@ -40,43 +40,43 @@ export interface Store {
 
 export interface ClientOptions {
   /** The client's identifier. */
-  clientId?: string;
+  clientId?: string | undefined;
   /** The client's secret, or a function that is called before each token request. */
-  clientSecret?: string | (() => string | Promise<string>);
+  clientSecret?: string | (() => string | Promise<string>) | undefined;
   /** The scope to ask for: a list, or separated by spaces. */
-  scope?: string | readonly string[];
-  tokenEndpoint?: string;
-  baseUrl?: string;
-  tenantId?: string;
-  audience?: string | readonly string[];
-  resource?: string | readonly string[];
-  redirectUri?: string;
+  scope?: string | readonly string[] | undefined;
+  tokenEndpoint?: string | undefined;
+  baseUrl?: string | undefined;
+  tenantId?: string | undefined;
+  audience?: string | readonly string[] | undefined;
+  resource?: string | readonly string[] | undefined;
+  redirectUri?: string | undefined;
   /** Further parameters of the token request. */
-  parameters?: Readonly<Record<string, string>>;
+  parameters?: Readonly<Record<string, string>> | undefined;
   /** Where the token may be sent, beside the origins that the profile declares. */
-  apiOrigins?: readonly string[];
+  apiOrigins?: readonly string[] | undefined;
   /** Permits `http:` for 127.0.0.0/8, ::1 and localhost. */
-  allowLoopbackHttp?: boolean;
+  allowLoopbackHttp?: boolean | undefined;
   /** How requests are sent; the global `fetch` unless given. */
-  http?: Http;
+  http?: Http | undefined;
   /** How many seconds one token request may take; 10 unless given. */
-  requestTimeout?: number;
+  requestTimeout?: number | undefined;
   /** The constants of the behaviour contract, by their names; durations in seconds. */
-  policy?: Readonly<Record<string, number | string>>;
+  policy?: Readonly<Record<string, number | string>> | undefined;
   /** PEM certificates that `https:` servers may be signed by, instead of Node's own list. */
-  ca?: string | Uint8Array | readonly (string | Uint8Array)[];
+  ca?: string | Uint8Array | readonly (string | Uint8Array)[] | undefined;
   /** Refused, with a hint: pass `http` with undici's `ProxyAgent`. */
-  proxy?: string;
+  proxy?: string | undefined;
   /** False where the host freezes between requests, as AWS Lambda does: a refresh then runs inside of a call. */
-  backgroundRefresh?: boolean;
+  backgroundRefresh?: boolean | undefined;
   /** A shared store; without one, tokens are kept in memory. */
-  store?: Store;
+  store?: Store | undefined;
   /** Called with each notice: what happened, never a secret. */
-  onNotice?: (notice: Notice) => void;
+  onNotice?: ((notice: Notice) => void) | undefined;
   /** For tests: the clocks. */
-  clock?: Clock;
+  clock?: Clock | undefined;
   /** For tests: as many random bytes as asked for. */
-  random?: (size: number) => Uint8Array;
+  random?: ((size: number) => Uint8Array) | undefined;
   /** Whatever else the profile declares as its variables, in camel case. */
   [variable: string]: unknown;
 }
