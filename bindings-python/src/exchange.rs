@@ -30,7 +30,7 @@ impl Exchange {
     /// The HTTP method.
     #[getter]
     fn method(&self) -> &str {
-        &self.request.method
+        self.request.method
     }
 
     /// The absolute URL.
@@ -41,8 +41,8 @@ impl Exchange {
 
     /// The header lines.
     #[getter]
-    fn headers(&self) -> Vec<(String, String)> {
-        self.request.headers.clone()
+    fn headers(&self) -> Vec<(&str, &str)> {
+        self.request.headers.iter().map(|(name, value)| (*name, &**value)).collect()
     }
 
     /// The body; none for a GET.

@@ -4,7 +4,6 @@ use alloc::borrow::Cow;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,6 +15,7 @@ use crate::config::{self, Authorization, Config, Grant};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Adopt, AuthorizationUrl, CodeExchange, Flow, Start, Want};
 use crate::flight::{Code, Work};
+use crate::form::Form;
 use crate::grammar;
 use crate::machine::{Core, Turn, closed};
 use crate::secret::Secret;
@@ -86,20 +86,28 @@ impl Config {
             return Err(invalid("a `state` has at least one character, all of them printable ASCII"));
         }
         let challenge = code_challenge(verifier);
-        let scope = ask.scope.as_ref().unwrap_or(&self.scope).join(" ");
-        let mut query: Vec<(&str, &str)> = Vec::with_capacity(8);
-        query.extend([("response_type", "code"), ("client_id", client_id), ("redirect_uri", &ask.redirect_uri)]);
+        let scope = ask.scope.as_ref().unwrap_or(&self.scope);
+        let mut query = Form::new();
+        query.push("response_type", "code");
+        query.push("client_id", client_id);
+        query.push("redirect_uri", &ask.redirect_uri);
         if !scope.is_empty() {
-            query.push(("scope", &scope));
+            query.push_texts("scope", scope.iter().map(String::as_str));
         }
-        query.extend([("state", state.expose()), ("code_challenge", &challenge), ("code_challenge_method", "S256")]);
-        query.extend(self.resource.iter().map(|resource| ("resource", &**resource)));
-        query.extend(authorization.parameters.iter().map(|(name, value)| (&**name, &**value)));
+        query.push("state", state.expose());
+        query.push("code_challenge", &challenge);
+        query.push("code_challenge_method", "S256");
+        for resource in &self.resource {
+            query.push("resource", resource);
+        }
+        for (name, value) in &authorization.parameters {
+            query.push(name, value);
+        }
         for (name, value) in &ask.parameters {
             grammar::check_parameter(name).map_err(|why| invalid(format!("the parameter `{name}` {why}")))?;
-            query.push((name, value));
+            query.push(name, value);
         }
-        Ok(authorization.endpoint.with_query(&query))
+        Ok(authorization.endpoint.with_query(&query.finish()))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::config::Grant;
 use crate::entropy::draw;
 use crate::error::{Error, ErrorCode};
 use crate::event::{Answered, Attach};
+use crate::form;
 use crate::machine::{Core, Turn, pause};
 use crate::notice::NoticeKind;
 use crate::step::{Answer, Done, Verdict, Withdraw};
@@ -68,9 +69,9 @@ impl Core {
         };
         let mut full = String::from(before);
         full.push(if before.contains('?') { '&' } else { '?' });
-        full.extend(form_urlencoded::byte_serialize(parameter.as_bytes()));
+        form::encode(parameter, &mut full);
         full.push('=');
-        full.extend(form_urlencoded::byte_serialize(token.access_token.expose().as_bytes()));
+        form::encode(token.access_token.expose(), &mut full);
         if let Some(fragment) = fragment {
             full.push('#');
             full.push_str(fragment);

@@ -1,49 +1,48 @@
 //! How a client proves at the token endpoint who it is (RFC 6749 section 2.3).
 
-use alloc::format;
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
 use crate::config::ClientAuth;
 use crate::error::{Error, ErrorCode};
+use crate::form::{Form, encode, is_unchanged};
 
 /// Puts the client's identity on a token request, in exactly one place (STD-6).
 pub(crate) fn apply(
     method: ClientAuth,
     client_id: &str,
     secret: Option<&str>,
-    headers: &mut Vec<(String, String)>,
-    form: &mut form_urlencoded::Serializer<'_, String>,
+    headers: &mut Vec<(&'static str, Cow<'static, str>)>,
+    form: &mut Form,
 ) -> Result<(), Error> {
     let secret = secret.unwrap_or_default();
     match method {
-        ClientAuth::BasicForm => headers.push(("authorization".into(), basic_form(client_id, secret))),
-        ClientAuth::BasicRaw => headers.push(("authorization".into(), basic_raw(client_id, secret)?)),
+        ClientAuth::BasicForm => headers.push(("authorization", basic_form(client_id, secret).into())),
+        ClientAuth::BasicRaw => headers.push(("authorization", basic_raw(client_id, secret)?.into())),
         ClientAuth::Body => {
-            form.append_pair("client_id", client_id);
+            form.push("client_id", client_id);
             // An empty secret may be left out, and an empty parameter counts as left out (STD-4).
             if !secret.is_empty() {
-                form.append_pair("client_secret", secret);
+                form.push("client_secret", secret);
             }
         }
-        ClientAuth::None => {
-            form.append_pair("client_id", client_id);
-        }
+        ClientAuth::None => form.push("client_id", client_id),
     }
     Ok(())
 }
 
 /// HTTP Basic with both parts form-encoded separately (RFC 6749 section 2.3.1 and appendix B, STD-7).
 fn basic_form(client_id: &str, secret: &str) -> String {
-    let mut pair = Zeroizing::new(String::new());
-    pair.extend(byte_serialize(client_id.as_bytes()));
+    // Room for the worst case: a grown string would leave a copy of the secret behind.
+    let mut pair = pair(client_id.len().saturating_add(secret.len()).saturating_mul(3));
+    encode(client_id, &mut pair);
     pair.push(':');
-    pair.extend(byte_serialize(secret.as_bytes()));
+    encode(secret, &mut pair);
     basic(&pair)
 }
 
@@ -61,12 +60,20 @@ pub(crate) fn basic_raw(user: &str, password: &str) -> Result<String, Error> {
             "the client's id or secret holds a control character, which HTTP Basic cannot carry: remove a trailing line break",
         ));
     }
-    Ok(basic(&Zeroizing::new(format!("{user}:{password}"))))
+    let mut pair = pair(user.len().saturating_add(password.len()));
+    pair.push_str(user);
+    pair.push(':');
+    pair.push_str(password);
+    Ok(basic(&pair))
+}
+
+fn pair(length: usize) -> Zeroizing<String> {
+    Zeroizing::new(String::with_capacity(length.saturating_add(1)))
 }
 
 /// Whether the two encodings of Basic give different bytes, so that a server that expects the other one refuses the client (P-12).
 pub(crate) fn encodings_differ(client_id: &str, secret: &str) -> bool {
-    [client_id, secret].iter().any(|part| byte_serialize(part.as_bytes()).ne([*part]) && !part.is_empty())
+    !is_unchanged(client_id) || !is_unchanged(secret)
 }
 
 fn basic(pair: &str) -> String {

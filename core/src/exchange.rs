@@ -11,6 +11,7 @@ use crate::client_auth;
 use crate::clock::Now;
 use crate::config::{ClientAuth, Config, Credential, Method};
 use crate::error::{Error, ErrorCode};
+use crate::form::Form;
 use crate::request::HttpRequest;
 use crate::response::{HttpResponse, Reading, Refusal};
 use crate::secret::Secret;
@@ -54,8 +55,8 @@ pub enum TokenRequest {
 pub struct Exchange {
     config: Arc<Config>,
     request: TokenRequest,
-    secret: Option<Secret>,
-    requested_scope: Vec<String>,
+    /// The client secret, if it is not the configured one.
+    provided: Option<Secret>,
 }
 
 impl Config {
@@ -66,24 +67,23 @@ impl Config {
     /// # Errors
     /// `invalid_option` if the configuration lacks what the request needs.
     pub fn build(self: &Arc<Self>, request: TokenRequest) -> Result<(HttpRequest, Exchange), Error> {
-        match &self.credential {
-            Credential::Secret(secret) => self.build_with(request, Some(secret.clone())),
-            Credential::None => self.build_with(request, None),
-            Credential::Provided { .. } => Err(Error::new(
+        if let Credential::Provided { .. } = self.credential {
+            return Err(Error::new(
                 ErrorCode::InvalidOption,
                 "the client secret is a function of the host's: read it, and use `build_with`",
-            )),
+            ));
         }
+        self.build_with(request, None)
     }
 
-    /// Builds a request to the token endpoint with a client secret that was read just now.
+    /// Builds a request to the token endpoint with a client secret that was read just now, or with the configured one.
     ///
     /// # Errors
     /// `invalid_option` if the configuration lacks what the request needs, or the secret cannot be sent.
     pub fn build_with(
         self: &Arc<Self>,
         request: TokenRequest,
-        secret: Option<Secret>,
+        provided: Option<Secret>,
     ) -> Result<(HttpRequest, Exchange), Error> {
         let Some(endpoint) = &self.token_endpoint else {
             return Err(Error::new(
@@ -91,70 +91,76 @@ impl Config {
                 format!("the profile `{}` has no token endpoint: its grant is `{}`", self.profile, self.grant.as_str()),
             ));
         };
-        if let (Some(secret), Credential::Provided { .. }) = (&secret, &self.credential) {
+        if let (Some(secret), Credential::Provided { .. }) = (&provided, &self.credential) {
             self.check_secret(secret)?;
         }
-        let mut form = form_urlencoded::Serializer::new(String::with_capacity(256));
-        let requested_scope = self.fill(&request, &mut form);
+        let exchange = Exchange { config: self.clone(), request, provided };
+        let mut form = Form::new();
+        exchange.fill(&mut form);
         let mut headers = Vec::with_capacity(3);
-        headers.push(("accept".into(), "application/json".into()));
+        headers.push(("accept", "application/json".into()));
         let client_id = self.client_id.as_deref().unwrap_or_default();
-        client_auth::apply(self.client_auth, client_id, secret.as_ref().map(Secret::expose), &mut headers, &mut form)?;
+        let secret = exchange.secret().map(Secret::expose);
+        client_auth::apply(self.client_auth, client_id, secret, &mut headers, &mut form)?;
         let form = form.finish();
         let http = match self.method {
             Method::Post => {
-                headers.push(("content-type".into(), "application/x-www-form-urlencoded".into()));
-                HttpRequest { method: "POST".into(), url: endpoint.as_str().into(), headers, body: Some(form) }
+                headers.push(("content-type", "application/x-www-form-urlencoded".into()));
+                HttpRequest { method: "POST", url: endpoint.as_str().into(), headers, body: Some(form) }
             }
-            Method::Get => {
-                let pairs: Vec<_> = form_urlencoded::parse(form.as_bytes()).collect();
-                let pairs: Vec<_> = pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
-                HttpRequest { method: "GET".into(), url: endpoint.with_query(&pairs), headers, body: None }
-            }
+            Method::Get => HttpRequest { method: "GET", url: endpoint.with_query(&form), headers, body: None },
         };
-        Ok((http, Exchange { config: self.clone(), request, secret, requested_scope }))
-    }
-
-    /// Writes the request's own parameters and gives the scope that is asked for.
-    fn fill(&self, request: &TokenRequest, form: &mut form_urlencoded::Serializer<'_, String>) -> Vec<String> {
-        let mut requested = Vec::new();
-        match request {
-            TokenRequest::ClientCredentials { scope } => {
-                form.append_pair("grant_type", "client_credentials");
-                requested.clone_from(scope.as_ref().unwrap_or(&self.scope));
-            }
-            TokenRequest::Code { code, redirect_uri, verifier } => {
-                form.append_pair("grant_type", "authorization_code");
-                form.append_pair("code", code.expose());
-                form.append_pair("redirect_uri", redirect_uri);
-                form.append_pair("code_verifier", verifier.expose());
-            }
-            TokenRequest::Refresh { refresh_token, scope } => {
-                form.append_pair("grant_type", "refresh_token");
-                form.append_pair("refresh_token", refresh_token.expose());
-                if let Some(scope) = scope {
-                    requested.clone_from(scope);
-                }
-            }
-            TokenRequest::BasicGet {} => {}
-        }
-        if !requested.is_empty() {
-            form.append_pair("scope", &requested.join(" "));
-        }
-        for resource in &self.resource {
-            form.append_pair("resource", resource);
-        }
-        for audience in &self.audience {
-            form.append_pair("audience", audience);
-        }
-        for (name, value) in &self.parameters {
-            form.append_pair(name, value);
-        }
-        requested
+        Ok((http, exchange))
     }
 }
 
 impl Exchange {
+    /// Writes the request's own parameters.
+    fn fill(&self, form: &mut Form) {
+        match &self.request {
+            TokenRequest::ClientCredentials { .. } => form.push("grant_type", "client_credentials"),
+            TokenRequest::Code { code, redirect_uri, verifier } => {
+                form.push("grant_type", "authorization_code");
+                form.push("code", code.expose());
+                form.push("redirect_uri", redirect_uri);
+                form.push("code_verifier", verifier.expose());
+            }
+            TokenRequest::Refresh { refresh_token, .. } => {
+                form.push("grant_type", "refresh_token");
+                form.push("refresh_token", refresh_token.expose());
+            }
+            TokenRequest::BasicGet {} => {}
+        }
+        let scope = self.requested_scope();
+        if !scope.is_empty() {
+            form.push_texts("scope", scope.iter().map(String::as_str));
+        }
+        for resource in &self.config.resource {
+            form.push("resource", resource);
+        }
+        for audience in &self.config.audience {
+            form.push("audience", audience);
+        }
+        for (name, value) in &self.config.parameters {
+            form.push(name, value);
+        }
+    }
+
+    fn requested_scope(&self) -> &[String] {
+        match &self.request {
+            TokenRequest::ClientCredentials { scope } => scope.as_ref().unwrap_or(&self.config.scope),
+            TokenRequest::Refresh { scope, .. } => scope.as_deref().unwrap_or_default(),
+            TokenRequest::Code { .. } | TokenRequest::BasicGet {} => &[],
+        }
+    }
+
+    fn secret(&self) -> Option<&Secret> {
+        match (&self.provided, &self.config.credential) {
+            (Some(secret), _) | (None, Credential::Secret(secret)) => Some(secret),
+            (None, _) => None,
+        }
+    }
+
     /// Reads the answer (RFC 6749 sections 5.1 and 5.2).
     ///
     /// `started` is what both clocks showed when the request was started: the lifetime counts from there (STD-143).
@@ -171,7 +177,7 @@ impl Exchange {
 
     /// Reads the answer, and on a refusal tells how to treat it.
     pub(crate) fn read(&self, response: HttpResponse<'_>, started: Now) -> Result<TokenSet, Refusal> {
-        let mut secrets: Vec<&Secret> = self.secret.iter().collect();
+        let mut secrets: Vec<&Secret> = self.secret().into_iter().collect();
         match &self.request {
             TokenRequest::Code { code, verifier, .. } => secrets.extend([code, verifier]),
             TokenRequest::Refresh { refresh_token, .. } => secrets.push(refresh_token),
@@ -181,7 +187,7 @@ impl Exchange {
             shape: &self.config.answer,
             missing_lifetime: self.config.missing_lifetime,
             errors: &self.config.errors,
-            requested_scope: &self.requested_scope,
+            requested_scope: self.requested_scope(),
             secrets: &secrets,
             started,
             cap: self.config.policy.answer_cap,
@@ -210,7 +216,7 @@ impl Exchange {
     fn explain(&self, mut refusal: Refusal) -> Refusal {
         let basic = matches!(self.config.client_auth, ClientAuth::BasicForm | ClientAuth::BasicRaw);
         let client_id = self.config.client_id.as_deref().unwrap_or_default();
-        let secret = self.secret.as_ref().map(Secret::expose).unwrap_or_default();
+        let secret = self.secret().map(Secret::expose).unwrap_or_default();
         if refusal.error.code() == ErrorCode::InvalidClient && basic && client_auth::encodings_differ(client_id, secret)
         {
             let (now, other) = match self.config.client_auth {

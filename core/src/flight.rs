@@ -253,9 +253,8 @@ impl Core {
     fn send(&mut self, id: FlightId, turn: &mut Turn<'_>) {
         let built = self.token_request(id).and_then(|request| {
             let secret = match &self.config.credential {
-                Credential::Secret(secret) => Some(secret.clone()),
                 Credential::Provided { .. } => self.flights.get(&id).and_then(|flight| flight.secret.clone()),
-                Credential::None => None,
+                Credential::Secret(_) | Credential::None => None,
             };
             self.config.build_with(request, secret)
         });

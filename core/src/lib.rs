@@ -21,6 +21,7 @@ pub mod error;
 pub mod event;
 pub mod exchange;
 mod flight;
+mod form;
 mod grammar;
 pub mod header;
 mod json;

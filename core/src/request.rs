@@ -1,5 +1,6 @@
 //! HTTP requests as plain data.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -11,11 +12,11 @@ use serde::Serialize;
 #[non_exhaustive]
 pub struct HttpRequest {
     /// `GET` or `POST`.
-    pub method: String,
+    pub method: &'static str,
     /// The absolute URL.
     pub url: String,
     /// Header names in lower case, and values.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// The body, which is ASCII; none for a GET.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,

@@ -16,7 +16,7 @@ impl AsyncTransport for Reqwest {
         let method = Method::from_bytes(outgoing.request.method.as_bytes()).map_err(|_| SendError::NotSent)?;
         let mut request = self.0.request(method, outgoing.request.url).timeout(outgoing.timeout);
         for (name, value) in outgoing.request.headers {
-            request = request.header(name, value);
+            request = request.header(name, &*value);
         }
         let sent = request.body(outgoing.request.body.unwrap_or_default()).send().await;
         let mut response = sent.map_err(|error| kind(&error))?;

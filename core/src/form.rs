@@ -1,0 +1,103 @@
+//! Writing `application/x-www-form-urlencoded` (RFC 6749 appendix B).
+
+use alloc::string::String;
+
+/// Names and values in their order, encoded.
+pub(crate) struct Form(String);
+
+impl Form {
+    pub(crate) fn new() -> Self {
+        // Most requests fit, so that no credential is left behind where a string has grown.
+        Self(String::with_capacity(256))
+    }
+
+    pub(crate) fn push(&mut self, name: &str, value: &str) {
+        self.push_texts(name, core::iter::once(value));
+    }
+
+    /// A value of several texts with a space between each two.
+    pub(crate) fn push_texts<'a>(&mut self, name: &str, texts: impl Iterator<Item = &'a str>) {
+        if !self.0.is_empty() {
+            self.0.push('&');
+        }
+        encode(name, &mut self.0);
+        self.0.push('=');
+        for (at, text) in texts.enumerate() {
+            if at > 0 {
+                self.0.push('+');
+            }
+            encode(text, &mut self.0);
+        }
+    }
+
+    pub(crate) fn finish(self) -> String {
+        self.0
+    }
+}
+
+/// Writes a text as part of a form. What needs no escape, which is nearly everything, goes out in one piece.
+pub(crate) fn encode(text: &str, out: &mut String) {
+    let mut rest = text;
+    while let Some((plain, from)) =
+        rest.bytes().position(|byte| !is_plain(byte)).and_then(|at| rest.split_at_checked(at))
+    {
+        out.push_str(plain);
+        let mut characters = from.chars();
+        for byte in characters.next().unwrap_or_default().encode_utf8(&mut [0; 4]).bytes() {
+            match byte {
+                b' ' => out.push('+'),
+                _ => out.extend(['%', digit(byte >> 4), digit(byte & 0xf)]),
+            }
+        }
+        rest = characters.as_str();
+    }
+    out.push_str(rest);
+}
+
+/// Whether a text stays as it is.
+pub(crate) fn is_unchanged(text: &str) -> bool {
+    text.bytes().all(is_plain)
+}
+
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b'*' | b'-' | b'.' | b'0'..=b'9' | b'A'..=b'Z' | b'_' | b'a'..=b'z')
+}
+
+fn digit(value: u8) -> char {
+    char::from_digit(value.into(), 16).unwrap_or_default().to_ascii_uppercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Form, encode, is_unchanged};
+    use alloc::string::String;
+
+    fn encoded(text: &str) -> String {
+        let mut out = String::new();
+        encode(text, &mut out);
+        out
+    }
+
+    #[test]
+    fn the_sample_of_rfc_6749_appendix_b_is_encoded_as_printed() {
+        assert_eq!(encoded(" %&+\u{a3}\u{20ac}"), "+%25%26%2B%C2%A3%E2%82%AC");
+    }
+
+    #[test]
+    fn every_character_is_encoded_as_others_read_it() {
+        for character in (0..=0x2ff).chain(0xffff..=0x10100).filter_map(char::from_u32) {
+            let text = String::from_iter(['a', character, 'b', character]);
+            assert_eq!(encoded(&text), form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>());
+            assert_eq!(is_unchanged(&text), encoded(&text) == text);
+        }
+    }
+
+    #[test]
+    fn pairs_are_joined_and_empty_values_stay() {
+        let mut form = Form::new();
+        form.push("a b", "ü&=");
+        form.push("c", "");
+        form.push_texts("scope", ["x y", "z"].into_iter());
+        assert_eq!(form.finish(), "a+b=%C3%BC%26%3D&c=&scope=x+y+z");
+    }
+}
