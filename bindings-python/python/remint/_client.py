@@ -47,6 +47,7 @@ class Base(LeaseCell):
         proxy: str | None = None,
         ca: str | bytes | None = None,
         background_refresh: bool = True,
+        store: Any = None,
         on_notice: Callable[[dict[str, Any]], object] | None = None,
         clock: Any = None,
         random: Callable[[int], bytes] | None = None,
@@ -67,15 +68,23 @@ class Base(LeaseCell):
             request_timeout=request_timeout,
             policy=None if policy is None else dict(policy),
             aside=background_refresh,
+            store=None if store is None else True,
         )
         # Tracebacks may show the locals of this frame.
         client_secret = api_token = None
         core = Core(_encode(options))
         send = _transport(http, proxy, ca)
-        threads = background_refresh or self._threads
-        self._share(
-            Driver(core, send=send, secret=secret, on_notice=on_notice, clock=clock, random=random, threads=threads), {}
+        driver = Driver(
+            core,
+            send=send,
+            secret=secret,
+            store=store,
+            on_notice=on_notice,
+            clock=clock,
+            random=random,
+            threads=background_refresh or self._threads,
         )
+        self._share(driver, {})
 
     def __repr__(self) -> str:
         return f"<remint.{type(self).__name__} {self._want.get('subject') or ''}(redacted)>"

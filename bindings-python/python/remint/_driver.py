@@ -30,6 +30,7 @@ class Driver:
         *,
         send: Callable[..., Any],
         secret: Callable[[], Any] | None,
+        store: Any,
         on_notice: Callable[[dict[str, Any]], object] | None,
         clock: Any,
         random: Callable[[int], bytes] | None,
@@ -39,7 +40,7 @@ class Driver:
         self.rotated: dict[str | None, Callable[[str], Any]] = {}
         # Wishes whose token an API refused last: the core wants to hear of the first answer after that, too.
         self.refused: set[str] = set()
-        self._send, self._secret, self._on_notice = send, secret, on_notice
+        self._send, self._secret, self._store, self._on_notice = send, secret, store, on_notice
         self._random, self._threads = random or os.urandom, threads
         self._pid = os.getpid()
         self._until: dict[str, int] = {}
@@ -172,6 +173,9 @@ class Driver:
             if len(body) > operation["cap"]:
                 return self._tell({"failed": {"op": operation["send"], "kind": "too_large"}})
             return self.core.received(operation["send"], status, headers, bytes(body), self.now(), self._random(32))
+        if "store" in operation and self._store is not None:
+            command = {name: value for name, value in operation.items() if name not in ("store", "flight", "until")}
+            return self._tell({"stored": {"op": operation["store"], "result": resolved(self._store.handle(command))}})
         value = None
         if operation.get("what") == "client_secret" and self._secret is not None:
             value = resolved(self._secret())
@@ -182,7 +186,7 @@ class Driver:
             if save is not None:
                 resolved(save(operation["refresh_token"]))
         else:
-            raise NotImplementedError("this version has neither a shared store nor signing keys")
+            raise NotImplementedError("this version signs with no key of the host's")
         return self._tell({"provided": {"op": operation["provide"], "value": value}})
 
     def _tell(self, event: dict[str, Any]) -> dict[str, Any]:

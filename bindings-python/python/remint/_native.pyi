@@ -1,7 +1,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
-from typing_extensions import Self
+from typing_extensions import Self, disjoint_base
+
+__all__ = ["Core", "Exchange", "LeaseCell", "Token", "__version__", "now"]
 
 __version__: str
 
@@ -78,6 +80,7 @@ class Token:
     def expires_in(self) -> float:
         """Seconds of life left, by whichever clock says less; 0 when it has run out."""
 
+@disjoint_base
 class LeaseCell:
     """What a client holds for the hot path."""
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...

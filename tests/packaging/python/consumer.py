@@ -1,0 +1,81 @@
+"""What users write, for type checkers: nothing here runs."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import aiohttp
+import httpx
+import httpx2
+import remint
+import remint.aiohttp
+import remint.core
+import remint.httpx
+import remint.httpx2
+import remint.requests
+import requests
+from aiohttp import ClientMiddlewareType
+from requests.auth import AuthBase
+
+
+def threads(secret: str) -> float:
+    with remint.Client("phoenix-wallet", client_id="id", client_secret=lambda: secret, scope=["wallets:read"]) as wallet:
+        token: remint.Token = wallet.token(min_ttl=60, timeout=5)
+        cached: Optional[remint.Token] = wallet.peek()
+        header: str = (cached or token).authorization
+        headers: dict[str, str] = wallet.headers("GET", "https://api.example")
+        if wallet.reject(token, "GET", "https://api.example", 401, headers) == "retry":
+            token = wallet.token(force=True)
+        ann: remint.Client = wallet.with_subject("ann", refresh_token="r", on_rotated=print).with_scope("a b")
+        url, session = ann.authorization_url("https://app.example/callback", scope="a", parameters={"prompt": "none"})
+        token = ann.exchange({"code": header, "state": url}, session, "ann")
+        address, extra = ann.insecure_url("https://api.example")
+        scope: Optional[str] = token.scope
+        return token.expires_in() + token.expires_at + token.generation + len(address + str(extra) + str(scope))
+
+
+async def tasks() -> str:
+    async def secret() -> str:
+        return "secret"
+
+    async with remint.AsyncClient("phoenix-wallet", client_id="id", client_secret=secret) as wallet:
+        token: remint.Token = await wallet.token()
+        view: remint.AsyncClient = wallet.with_scope(["a"])
+        url, session = await view.authorization_url()
+        await view.exchange(url, session)
+        await wallet.invalidate()
+        async with aiohttp.ClientSession(middlewares=(remint.aiohttp.Auth(wallet),)) as http:
+            await http.get(url)
+        async with httpx.AsyncClient(auth=remint.httpx.Auth(wallet), transport=remint.httpx.AsyncTransport()) as one:
+            await one.get(url)
+        async with httpx2.AsyncClient(auth=remint.httpx2.Auth(wallet), transport=remint.httpx2.AsyncTransport()) as two:
+            await two.get(url)
+        middleware: ClientMiddlewareType = remint.aiohttp.Auth(wallet)
+        return token.access_token + str(middleware)
+
+
+def libraries(client: remint.Client) -> None:
+    by_requests: AuthBase = remint.requests.Auth(client)
+    by_httpx: httpx.Auth = remint.httpx.Auth(client)
+    by_httpx2: httpx2.Auth = remint.httpx2.Auth(client)
+    requests.get("https://api.example", auth=by_requests, timeout=5)
+    httpx.Client(auth=by_httpx, transport=remint.httpx.Transport()).get("https://api.example")
+    httpx2.Client(auth=by_httpx2, transport=remint.httpx2.Transport(httpx2.HTTPTransport(retries=1)))
+    remint.Client("personify", http=remint.requests.transport(requests.Session()), tenant_id="t")
+
+
+def errors(client: remint.Client) -> Optional[float]:
+    try:
+        client.token()
+    except remint.ServerError as error:
+        code: str = error.code
+        return error.retry_after if error.retryable else float(error.status or len(code))
+    except (remint.UsageError, remint.TransportError, remint.RemintError) as error:
+        raise ValueError(error.hint) from error
+    return None
+
+
+def machine() -> remint.core.Exchange:
+    core = remint.core.Core({"profile": "phoenix-wallet", "client_id": "id", "client_secret": "secret"})
+    core.handle({"ask": {}}, remint.core.now(), bytes(32))
+    return core.build({"client_credentials": {}})
