@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urljoin
 PAGES = 12
 
 
-def authorize(url, redirect_uri, user):
+def authorize(url, redirect_uri, user, *, consents=True):
     """Opens the authorization URL and gives the URL that the server sends the browser back to. Nothing is sent there."""
     opener = urllib.request.build_opener(NoRedirects, urllib.request.HTTPCookieProcessor(CookieJar()))
     form = None
@@ -24,12 +24,12 @@ def authorize(url, redirect_uri, user):
             if url.startswith(redirect_uri):
                 return url
             continue
-        url, form = fill(page, url, user)
+        url, form = fill(page, url, user, consents)
     raise AssertionError(f"after {PAGES} pages the browser is still at {url.split('?')[0]}")
 
 
-def fill(page, url, user):
-    """Where the page's form goes, and what a person who agrees would put into it."""
+def fill(page, url, user, consents):
+    """Where the page's form goes, and what a person would put into it."""
     reader = FormReader()
     reader.feed(page)
     if reader.action is None:
@@ -40,23 +40,29 @@ def fill(page, url, user):
             fields[name] = user["name"]
         elif kind == "password":
             fields[name] = user["password"]
-        elif kind == "hidden" or name == "allow":
+        elif kind == "hidden" or name == "allow" and consents:
             fields[name] = value
+    # On a page that asks for nothing but consent, a person who refuses takes the link, or the button without a name.
+    if reader.cancel and not consents and "login" not in fields:
+        return urljoin(url, reader.cancel), None
     return urljoin(url, reader.action or url), urlencode(fields).encode()
 
 
 class FormReader(HTMLParser):
-    """The first form of a page."""
+    """The first form of a page, and the link that cancels."""
 
     def __init__(self):
         super().__init__()
         self.action = None
+        self.cancel = None
         self.fields = []
 
     def handle_starttag(self, tag, attrs):
         attributes = dict(attrs)
         if tag == "form" and self.action is None:
             self.action = attributes.get("action", "")
+        if tag == "a" and attributes.get("href", "").endswith("/abort"):
+            self.cancel = attributes["href"]
         if tag == "input" and attributes.get("name"):
             self.fields.append((attributes.get("type", "text"), attributes["name"], attributes.get("value", "")))
 

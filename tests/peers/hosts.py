@@ -17,13 +17,14 @@ from servers import CLIENTS
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 
-HOSTS = ["rust", "node", "python", "asyncio"]
+# What `--hosts` takes, and the clients that it stands for.
+HOSTS = {"rust": ["rust", "tokio"], "node": ["node"], "python": ["python", "asyncio"]}
 
 
 def command(name):
     """How a driver is started."""
-    if name == "rust":
-        return [os.environ.get("CARGO", "cargo"), "run", "--quiet", "--package", "peers-rust"]
+    if name in HOSTS["rust"]:
+        return [os.environ.get("CARGO", "cargo"), "run", "--quiet", "--package", "peers-rust", "--", name]
     if name == "node":
         return ["node", str(HERE / "drivers" / "node.mjs")]
     return [os.environ.get("REMINT_PYTHON") or sys.executable, str(HERE / "drivers" / "python.py"), name]
@@ -103,13 +104,14 @@ class Host:
         """A new client of the peer's."""
         client = CLIENTS[client_id]
         secret = client["secret"]
-        pairs = [f"{client_id}:{secret}", f"{quote_plus(client_id)}:{quote_plus(secret)}"]
-        self.secrets.update([secret, quote_plus(secret), *(b64encode(pair.encode()).decode() for pair in pairs)])
+        if secret is not None:
+            pairs = [f"{client_id}:{secret}", f"{quote_plus(client_id)}:{quote_plus(secret)}"]
+            self.secrets.update([secret, quote_plus(secret), *(b64encode(pair.encode()).decode() for pair in pairs)])
+            options["client_secret"] = secret
         self.clients += 1
         name = f"client {self.clients}"
         options = {
             "client_id": client_id,
-            "client_secret": secret,
             "client_auth": client["method"],
             "grant": client["grant"],
             "base_url": peer.base_url,
@@ -138,11 +140,11 @@ class RemoteClient:
         """The status of one API request."""
         return self.host.tell("call", client=self.name, url=url)
 
-    def authorize(self, peer, scope="read"):
+    def authorize(self, peer, scope="read", **manners):
         """The session, and the URL that the browser comes back with."""
         answer = self.host.tell("authorization_url", client=self.name, redirect_uri=peer.addresses["redirect_uri"], scope=scope)
-        callback = peer.authorize(answer["url"])
-        self.host.secrets.update([answer["session"], *parse_qs(urlsplit(callback).query)["code"]])
+        callback = peer.authorize(answer["url"], **manners)
+        self.host.secrets.update([answer["session"], *parse_qs(urlsplit(callback).query).get("code", [])])
         return answer["session"], callback
 
     def exchange(self, callback, session, subject="ann"):

@@ -16,20 +16,23 @@ from scenarios import SCENARIOS
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hosts", default="rust,node,python", help="separated by commas; python stands for python and asyncio")
+    parser.add_argument("--hosts", default=",".join(HOSTS), help="separated by commas: %(default)s unless told")
     parser.add_argument("--only", default="", help="a part of the scenarios' titles")
     parser.add_argument("--verbose", action="store_true", help="with the traceback of each failure")
     arguments = parser.parse_args()
-    names = [name for word in arguments.hosts.split(",") for name in (["python", "asyncio"] if word == "python" else [word])]
-    unknown = set(names) - set(HOSTS)
-    if unknown:
-        parser.error(f"there is no host {', '.join(sorted(unknown))}: {', '.join(HOSTS)} are there")
+    words = arguments.hosts.split(",")
+    if unknown := [word for word in words if word not in HOSTS]:
+        parser.error(f"there is no host {', '.join(unknown)}: {', '.join(HOSTS)} are there")
+    names = [name for word in words for name in HOSTS[word]]
     scenarios = [scenario for scenario in SCENARIOS if arguments.only in scenario[0]]
     if not scenarios:
         parser.error(f"no scenario has `{arguments.only}` in its title")
 
     if "rust" in names:
         subprocess.run([os.environ.get("CARGO", "cargo"), "build", "--quiet", "--package", "peers-rust"], cwd=ROOT, check=True)
+    # The servers are here, and no proxy leads to them.
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
     started = time.monotonic()
     results = []
     with servers.running() as peers, ThreadPoolExecutor(len(peers)) as pool:

@@ -69,6 +69,13 @@ def _(peer, host):
     assert error["status"] in (400, 401), error
 
 
+@scenario("a scope that the server leaves out is not taken for granted", kind="oidc-provider")
+def _(peer, host):
+    client = host.client(peer, "odd id:basic", scope="read everything")
+    assert client.token()["scope"] == "read"
+    assert "scope_narrowed" in client.notices()
+
+
 @scenario("code with PKCE and iss")
 def _(peer, host):
     client = host.client(peer, "web")
@@ -81,12 +88,34 @@ def _(peer, host):
     assert peer.is_active(token["access_token"], "web")
 
 
+@scenario("a public client: code with PKCE, refresh, no secret")
+def _(peer, host):
+    client = host.client(peer, "public", profile=for_public_clients(peer))
+    session, callback = client.authorize(peer)
+    with peer.sees(token=2, api=1):
+        ann, _ = client.exchange(callback, session)
+        ann.token(force=True)
+        assert ann.call(peer.addresses["api"]) == 200
+
+
+@scenario("a person who refuses")
+def _(peer, host):
+    client = host.client(peer, "web")
+    session, callback = client.authorize(peer, consents=False)
+    with peer.sees(token=0):
+        error = refused("access_denied", lambda: client.exchange(callback, session))
+    assert error["oauth_error"] == "access_denied", error
+
+
 @scenario("another server's iss: refused before any token request")
 def _(peer, host):
     client = host.client(peer, "web")
     session, callback = client.authorize(peer)
+    wrong = ["https://attacker.example", peer.base_url + "/"]
+    if peer.profile["authorization"]["iss_required"]:
+        wrong.append(None)
     with peer.sees(token=0):
-        for iss in ("https://attacker.example", peer.base_url + "/", None):
+        for iss in wrong:
             refused("issuer_mismatch", lambda: client.exchange(altered(callback, iss=iss), session))
 
 
@@ -119,14 +148,18 @@ def _(peer, host):
     assert len(set(client.refresh_tokens())) == 3, "a server that rotates gives another refresh token each time"
 
 
-@scenario("a refresh token from the user's database")
+@scenario("a refresh token from the user's database, 50 callers: it is spent once")
 def _(peer, host):
     client, _ = signed_in(peer, host)
     refresh_token = client.refresh_tokens()[-1]
     with peer.sees(token=1, api=1):
         adopted = host.client(peer, "web").adopt(refresh_token)
+        tokens = adopted.tokens(50)
         assert adopted.call(peer.addresses["api"]) == 200
+    assert len({token["access_token"] for token in tokens}) == 1
     assert adopted.refresh_tokens()[-1] != refresh_token
+    # The family lives: the new one is good.
+    adopted.token(force=True)
 
 
 @scenario("a refresh token that comes back ends the whole family", grace=False)
@@ -241,6 +274,14 @@ def with_raw_basic(peer):
     """The mistake of a person who takes RFC 7617 for the whole story."""
     profile = copy.deepcopy(peer.profile)
     profile["token"]["client_auth"] = ["client_secret_basic_raw"]
+    return profile
+
+
+def for_public_clients(peer):
+    """The profile of those who have no secret."""
+    profile = copy.deepcopy(peer.profile)
+    profile["grants"] = ["authorization_code"]
+    profile["token"]["client_auth"] = ["none"]
     return profile
 
 

@@ -32,6 +32,7 @@ CLIENTS = {
     # Read as form-encoded, these are other characters.
     "plus": {"secret": "one+two%20three", "method": "client_secret_basic", "grant": "client_credentials"},
     "web": {"secret": ODD + "/web", "method": "client_secret_basic", "grant": "authorization_code"},
+    "public": {"secret": None, "method": "none", "grant": "authorization_code"},
 }
 
 
@@ -69,8 +70,8 @@ class Peer:
     def base_url(self):
         return self.addresses["api"].removesuffix("/peers/api")
 
-    def authorize(self, url):
-        return browser.authorize(url, self.addresses["redirect_uri"], USER)
+    def authorize(self, url, **manners):
+        return browser.authorize(url, self.addresses["redirect_uri"], USER, **manners)
 
     def revoke(self, token, client_id):
         """RFC 7009."""

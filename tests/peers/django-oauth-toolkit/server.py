@@ -81,8 +81,8 @@ def fill(clients, user):
     for client_id, client in clients.items():
         get_application_model().objects.create(
             client_id=client_id,
-            client_secret=client["secret"],
-            client_type="confidential",
+            client_secret=client["secret"] or "",
+            client_type="confidential" if client["secret"] else "public",
             # Here a client has one grant; refreshing goes with the code.
             authorization_grant_type=client["grant"].replace("_", "-"),
             redirect_uris=REDIRECT_URI,

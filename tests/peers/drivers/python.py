@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import remint
@@ -81,10 +82,9 @@ class Driver:
     async def tokens(self, client, callers):
         client = self.clients[client]
         if ASYNC:
-            tokens = await asyncio.gather(*(client.token() for _ in range(callers)))
-        else:
-            tokens = await asyncio.gather(*(asyncio.to_thread(client.token) for _ in range(callers)))
-        return [shown(token) for token in tokens]
+            return [shown(token) for token in await asyncio.gather(*(client.token() for _ in range(callers)))]
+        with ThreadPoolExecutor(callers) as pool:
+            return [shown(token) for token in pool.map(lambda _: client.token(), range(callers))]
 
     async def call(self, client, url):
         if ASYNC:

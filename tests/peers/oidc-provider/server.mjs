@@ -21,14 +21,14 @@ console.info = () => {};
 const provider = new Provider(issuer, {
   clients: Object.entries(clients).map(([client_id, { secret, method }]) => ({
     client_id,
-    client_secret: secret,
+    client_secret: secret ?? undefined,
     token_endpoint_auth_method: method,
-    grant_types: ["authorization_code", "client_credentials", "refresh_token"],
+    grant_types: ["authorization_code", "refresh_token", ...(secret === null ? [] : ["client_credentials"])],
     redirect_uris: [REDIRECT_URI],
     response_types: ["code"],
   })),
   scopes: ["openid", "offline_access", "read"],
-  clientAuthMethods: ["client_secret_basic", "client_secret_post"],
+  clientAuthMethods: ["client_secret_basic", "client_secret_post", "none"],
   features: {
     clientCredentials: { enabled: true },
     devInteractions: { enabled: true },

@@ -1,0 +1,176 @@
+//! The client for threads and the one for tasks, behind the same verbs.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use examples_rust::reqwest::{self, Reqwest};
+use examples_rust::ureq::{self, Ureq};
+use remint::client::{Authorization, Incoming, Outgoing, SendError, Task, Token, TokenOptions};
+use remint::event::AuthorizationUrl;
+use remint::{AsyncClient, AsyncTransport, Builder, Client, Secret, Transport};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+/// A client, and what happened to it and its views.
+#[derive(Clone)]
+pub struct Tested {
+    client: Either,
+    pub state: Arc<State>,
+}
+
+#[derive(Clone)]
+enum Either {
+    Threads(Client<Losing<Ureq>>),
+    Tasks(AsyncClient<Losing<Reqwest>>, Arc<Runtime>),
+}
+
+#[derive(Default)]
+pub struct State {
+    pub notices: Mutex<Vec<Value>>,
+    pub rotated: Mutex<Vec<String>>,
+    pub losses: AtomicUsize,
+}
+
+/// A transport that can lose an answer that has arrived.
+struct Losing<T>(T, Arc<State>);
+
+impl Tested {
+    pub fn new(
+        profile: Value,
+        options: BTreeMap<String, Value>,
+        runtime: Option<&Arc<Runtime>>,
+    ) -> Result<Self, Box<dyn Error>> {
+        let state = Arc::new(State::default());
+        let (noticed, rotated) = (state.clone(), state.clone());
+        let options =
+            options.into_iter().fold(Builder::new(profile), |builder, (name, value)| builder.option(&name, value));
+        let options = options.on_notice(move |notice| lock(&noticed.notices).push(json!(notice))).on_rotated(
+            move |_, refresh_token| {
+                lock(&rotated.rotated).push(refresh_token.expose().into());
+                Ok::<(), SendError>(())
+            },
+        );
+        let client = match runtime {
+            None => Either::Threads(options.build(Losing(Ureq(ureq::agent()), state.clone()))?),
+            Some(runtime) => {
+                let transport = Losing(Reqwest(reqwest::client()?), state.clone());
+                Either::Tasks(options.build_async(transport)?, runtime.clone())
+            }
+        };
+        Ok(Self { client, state })
+    }
+
+    pub fn token(&self, force: bool) -> Result<Token, Box<dyn Error>> {
+        let options = TokenOptions { force, ..TokenOptions::default() };
+        Ok(match &self.client {
+            Either::Threads(client) => client.token_with(options)?,
+            Either::Tasks(client, runtime) => runtime.block_on(client.token_with(options))?,
+        })
+    }
+
+    /// What so many callers get at once.
+    pub fn tokens(&self, callers: usize) -> Result<Vec<Token>, Box<dyn Error>> {
+        match &self.client {
+            Either::Threads(client) => thread::scope(|scope| {
+                let callers: Vec<_> = (0..callers).map(|_| scope.spawn(|| client.token())).collect();
+                callers.into_iter().map(|caller| Ok(caller.join().map_err(|_| "a caller panicked")??)).collect()
+            }),
+            Either::Tasks(client, runtime) => runtime.block_on(async {
+                let caller = |_| {
+                    tokio::spawn({
+                        let client = client.clone();
+                        async move { client.token().await }
+                    })
+                };
+                let mut tokens = Vec::new();
+                for caller in (0..callers).map(caller).collect::<Vec<_>>() {
+                    tokens.push(caller.await??);
+                }
+                Ok(tokens)
+            }),
+        }
+    }
+
+    /// The status of one API request.
+    pub fn call(&self, url: &str) -> Result<u16, Box<dyn Error>> {
+        match &self.client {
+            Either::Threads(client) => {
+                let agent = ureq::agent();
+                Ok(client.call("GET", url, |headers| ureq::get(&agent, url, headers))?.status().as_u16())
+            }
+            Either::Tasks(client, runtime) => {
+                let http = reqwest::client()?;
+                let response = runtime.block_on(client.call("GET", url, |headers| reqwest::get(&http, url, headers)));
+                Ok(response.map_err(|error| -> Box<dyn Error> { error })?.status().as_u16())
+            }
+        }
+    }
+
+    pub fn authorization_url(&self, request: AuthorizationUrl) -> Result<Authorization, remint::Error> {
+        match &self.client {
+            Either::Threads(client) => client.authorization_url(request),
+            Either::Tasks(client, _) => client.authorization_url(request),
+        }
+    }
+
+    pub fn exchange(&self, callback: Secret, session: Secret, subject: &str) -> Result<Token, remint::Error> {
+        match &self.client {
+            Either::Threads(client) => client.exchange(callback, session, Some(subject)),
+            Either::Tasks(client, runtime) => runtime.block_on(client.exchange(callback, session, Some(subject))),
+        }
+    }
+
+    pub fn with_subject(&self, subject: String, refresh_token: Option<Secret>) -> Result<Self, remint::Error> {
+        let client = match &self.client {
+            Either::Threads(client) => Either::Threads(client.with_subject(subject, refresh_token)?),
+            Either::Tasks(client, runtime) => {
+                Either::Tasks(client.with_subject(subject, refresh_token)?, runtime.clone())
+            }
+        };
+        Ok(Self { client, state: self.state.clone() })
+    }
+
+    pub fn close(&self) {
+        match &self.client {
+            Either::Threads(client) => client.close(),
+            Either::Tasks(client, runtime) => runtime.block_on(client.close()),
+        }
+    }
+}
+
+impl<T> Losing<T> {
+    fn lose(&self, answer: Incoming) -> Result<Incoming, SendError> {
+        match self.1.losses.fetch_update(Ordering::AcqRel, Ordering::Acquire, |losses| losses.checked_sub(1)) {
+            Ok(_) => Err(SendError::MaybeSent),
+            Err(_) => Ok(answer),
+        }
+    }
+}
+
+impl Transport for Losing<Ureq> {
+    fn send(&self, request: Outgoing) -> Result<Incoming, SendError> {
+        self.0.send(request).and_then(|answer| self.lose(answer))
+    }
+}
+
+impl AsyncTransport for Losing<Reqwest> {
+    async fn send(&self, request: Outgoing) -> Result<Incoming, SendError> {
+        self.0.send(request).await.and_then(|answer| self.lose(answer))
+    }
+
+    fn spawn(&self, task: Task) {
+        self.0.spawn(task);
+    }
+
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send {
+        self.0.sleep(duration)
+    }
+}
+
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
