@@ -160,16 +160,17 @@ impl<H: Host> View<H> {
         call: Option<Call>,
         insecure_query: bool,
     ) -> Result<(Token, Answer), Error> {
-        // The token may be withdrawn between the two questions: then there is another.
-        for _ in 0..3 {
-            let token = match self.fresh().filter(|_| call.is_none()) {
-                Some(token) => token,
-                None => self.acquire(TokenOptions::default(), call, None).await?,
-            };
+        // Asked before there is a token, too: none is fetched for a URL that may not have it. Later it may be withdrawn between
+        // the two questions: then there is another.
+        let mut token = self.fresh().filter(|_| call.is_none());
+        for _ in 0..=3 {
+            let call_of = token.as_ref().map_or(Call::new(0, false, false), |token| token.call);
             let (want, method, url) = (self.want.clone(), method.into(), url.into());
-            match self.ask(Event::Attach(Attach { want, call: token.call, method, url, insecure_query }))? {
-                Answer::Verdict(_) => {}
-                answer => return Ok((token, answer)),
+            let answer = self.ask(Event::Attach(Attach { want, call: call_of, method, url, insecure_query }))?;
+            match (answer, token) {
+                (Answer::Verdict(_), _) => token = Some(self.acquire(TokenOptions::default(), call, None).await?),
+                (answer, Some(token)) => return Ok((token, answer)),
+                (_, None) => return Err(unexpected()),
             }
         }
         Err(Error::new(
