@@ -51,8 +51,11 @@ fn headers(at: &str, expected: &Value, actual: Option<&Value>, differences: &mut
     match expected {
         Value::Object(named) => {
             for (name, value) in named {
-                let found: Vec<&str> =
-                    came.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect();
+                let found: Vec<&str> = came
+                    .iter()
+                    .filter(|(known, _)| known.eq_ignore_ascii_case(name))
+                    .map(|(_, value)| value.as_str())
+                    .collect();
                 let same = match value {
                     Value::Null => found.is_empty(),
                     Value::String(value) => found == [value.as_str()],

@@ -16,7 +16,10 @@ pub(crate) fn read(directory: &Path) -> Result<Vec<File>, String> {
     if paths.is_empty() {
         return Err(format!("`{}` holds no vector file", directory.display()));
     }
-    Ok(paths.iter().map(|path| (path.strip_prefix(directory).unwrap_or(path).display().to_string(), vectors(path))).collect())
+    Ok(paths
+        .iter()
+        .map(|path| (path.strip_prefix(directory).unwrap_or(path).display().to_string(), vectors(path)))
+        .collect())
 }
 
 fn collect(directory: &Path, into: &mut Vec<PathBuf>) -> Result<(), String> {

@@ -19,7 +19,8 @@ impl Kept {
         let Value::Object(keep) = keep else { return Err("  `keep` must be an object".to_owned()) };
         for (name, pointer) in keep {
             let pointer = pointer.as_str().ok_or("  a pointer of `keep` must be a text")?;
-            let (pointer, field) = pointer.split_once('?').map_or((pointer, None), |(pointer, field)| (pointer, Some(field)));
+            let (pointer, field) =
+                pointer.split_once('?').map_or((pointer, None), |(pointer, field)| (pointer, Some(field)));
             let found = outcome.pointer(pointer).and_then(Value::as_str);
             let found = found.ok_or_else(|| format!("  nothing to keep at `{pointer}` in {outcome}"))?;
             let value = match field {
@@ -40,11 +41,14 @@ impl Kept {
     pub(crate) fn fill(&self, value: &Value) -> Value {
         match value {
             Value::String(text) if !self.0.is_empty() && text.contains('{') => {
-                let filled = self.0.iter().fold(text.clone(), |text, (name, kept)| text.replace(&format!("{{{name}}}"), kept));
+                let filled =
+                    self.0.iter().fold(text.clone(), |text, (name, kept)| text.replace(&format!("{{{name}}}"), kept));
                 Value::String(filled)
             }
             Value::Array(items) => items.iter().map(|item| self.fill(item)).collect(),
-            Value::Object(fields) => Value::Object(fields.iter().map(|(name, value)| (name.clone(), self.fill(value))).collect()),
+            Value::Object(fields) => {
+                Value::Object(fields.iter().map(|(name, value)| (name.clone(), self.fill(value))).collect())
+            }
             other => other.clone(),
         }
     }
@@ -57,7 +61,9 @@ impl Kept {
             let name = fields.text("value")?.ok_or("  a check needs `value`")?;
             let value = self.get(&name)?;
             if let Some(length) = fields.take("length") {
-                let bound = |number: usize| length.get(number).and_then(Value::as_u64).and_then(|bound| usize::try_from(bound).ok());
+                let bound = |number: usize| {
+                    length.get(number).and_then(Value::as_u64).and_then(|bound| usize::try_from(bound).ok())
+                };
                 let (least, most) = bound(0).zip(bound(1)).ok_or("  `length` is [least, most]")?;
                 if !(least..=most).contains(&value.len()) {
                     return Err(format!("  `{name}` has {} characters, not {least} to {most}", value.len()));

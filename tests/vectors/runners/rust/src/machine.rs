@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use remint::client::Incoming;
 use remint::clock::{Entropy, Now};
 use remint::event::{Event, Received};
 use remint::exchange::{Exchange, TokenRequest};
@@ -21,8 +22,26 @@ use crate::simulate::simulate;
 
 /// The words of a step. Each step has exactly one.
 const WORDS: [&str; 20] = [
-    "ask", "start", "cancel", "received", "failed", "provided", "signed", "stored", "tick", "attach", "answered", "changed",
-    "invalidate", "forked", "close", "drop", "build", "finish", "simulate", "event",
+    "ask",
+    "start",
+    "cancel",
+    "received",
+    "failed",
+    "provided",
+    "signed",
+    "stored",
+    "tick",
+    "attach",
+    "answered",
+    "changed",
+    "invalidate",
+    "forked",
+    "close",
+    "drop",
+    "build",
+    "finish",
+    "simulate",
+    "event",
 ];
 
 /// A vector's setting: what `given` says.
@@ -100,7 +119,10 @@ pub(crate) fn given(value: &Value) -> Result<Given, String> {
         options.entry("client_secret").or_insert_with(|| "secret".into());
     }
     options.retain(|_, value| !value.is_null());
-    let start = Now { wall: fields.integer("wall0")?.unwrap_or(1_700_000_000_000), boot: fields.integer("boot0")?.unwrap_or(0) };
+    let start = Now {
+        wall: fields.integer("wall0")?.unwrap_or(1_700_000_000_000),
+        boot: fields.integer("boot0")?.unwrap_or(0),
+    };
     let entropy = entropy(&fields.text("entropy")?.unwrap_or_else(|| "zeros".to_owned()))?;
     fields.end()?;
     Ok(Given { options: Value::Object(options).to_string(), start, entropy })
@@ -121,8 +143,17 @@ fn entropy(text: &str) -> Result<Entropy, String> {
     Ok(bytes)
 }
 
+/// The word of a step: what happens in it.
+pub(crate) fn word_of(step: &Value) -> Result<&'static str, String> {
+    let words: Vec<&str> = WORDS.into_iter().filter(|word| step.get(word).is_some()).collect();
+    match words.as_slice() {
+        [word] => Ok(word),
+        _ => Err(format!("  a step has exactly one of these: {}", WORDS.join(", "))),
+    }
+}
+
 /// Both clocks of a step: `at` moves them together from where they began, `wall` and `boot` set one.
-fn clocks(fields: &mut Fields, given: &Given) -> Result<Now, String> {
+pub(crate) fn clocks(fields: &mut Fields, given: &Given) -> Result<Now, String> {
     let at = fields.integer("at")?.unwrap_or(0);
     let mut now = given.start.plus(at);
     if let Some(wall) = fields.integer("wall")? {
@@ -134,15 +165,19 @@ fn clocks(fields: &mut Fields, given: &Given) -> Result<Now, String> {
     Ok(now)
 }
 
-fn one(process: &mut Process, given: &Given, mut fields: Fields, step: &Value, kept: &mut Kept, canaries: &[String]) -> Result<(), String> {
+fn one(
+    process: &mut Process,
+    given: &Given,
+    mut fields: Fields,
+    step: &Value,
+    kept: &mut Kept,
+    canaries: &[String],
+) -> Result<(), String> {
     let now = clocks(&mut fields, given)?;
     let entropy = fields.text("entropy")?.map_or(Ok(given.entropy), |text| entropy(&text))?;
-    let words: Vec<&str> = WORDS.into_iter().filter(|word| step.get(word).is_some()).collect();
-    let [word] = words.as_slice() else {
-        return Err(format!("  a step has exactly one of these: {}", WORDS.join(", ")));
-    };
+    let word = word_of(step)?;
     let value = fields.need(word)?;
-    if *word == "simulate" {
+    if word == "simulate" {
         let value = simulate(&mut process.core, now, &entropy, &value);
         return value.and_then(|()| fields.end());
     }
@@ -213,7 +248,7 @@ fn event(process: &Process, word: &str, value: Value, fields: &mut Fields, now: 
         }
         "received" => {
             let op = text(word, &value)?.parse().map_err(|()| format!("  `{value}` is no operation"))?;
-            let (status, headers, body) = answer(fields)?;
+            let Incoming { status, headers, body } = answer(fields)?;
             Ok(Act::Handle(Box::new(Event::Received(Received { op, status, headers, body })), None))
         }
         "attach" | "answered" => {
@@ -238,7 +273,7 @@ fn event(process: &Process, word: &str, value: Value, fields: &mut Fields, now: 
         }
         "finish" if process.exchange.is_none() => Err("  there is no exchange: `build` one first".to_owned()),
         "finish" => {
-            let (status, headers, body) = answer(fields)?;
+            let Incoming { status, headers, body } = answer(fields)?;
             Ok(Act::Finish { status, headers, body })
         }
         _ => Err(format!("  `{word}: {value}` is not understood at {now:?}")),
@@ -304,7 +339,7 @@ fn token_json(token: &TokenSet) -> Value {
 }
 
 /// An HTTP answer: `json`, `text` or `base64` is its body. With `json` comes its media type, unless `headers` has one.
-pub(crate) fn answer(fields: &mut Fields) -> Result<(u16, Vec<(String, String)>, Vec<u8>), String> {
+pub(crate) fn answer(fields: &mut Fields) -> Result<Incoming, String> {
     let status = fields.integer("status")?.ok_or("  an answer needs a `status`")?;
     let status = u16::try_from(status).map_err(|_| format!("  {status} is no HTTP status"))?;
     let mut headers = lines(fields.take("headers"))?;
@@ -324,14 +359,16 @@ pub(crate) fn answer(fields: &mut Fields) -> Result<(u16, Vec<(String, String)>,
     } else {
         Vec::new()
     };
-    Ok((status, headers, body))
+    Ok(Incoming { status, headers, body })
 }
 
 /// Header lines: an object, or a list of pairs where a name repeats.
-fn lines(value: Option<Value>) -> Result<Vec<(String, String)>, String> {
+pub(crate) fn lines(value: Option<Value>) -> Result<Vec<(String, String)>, String> {
     match value {
         None => Ok(Vec::new()),
-        Some(Value::Object(lines)) => lines.iter().map(|(name, value)| Ok((name.clone(), text(name, value)?))).collect(),
+        Some(Value::Object(lines)) => {
+            lines.iter().map(|(name, value)| Ok((name.clone(), text(name, value)?))).collect()
+        }
         Some(lines) => serde_json::from_value(lines).map_err(|error| format!("  `headers`: {error}")),
     }
 }
@@ -341,5 +378,7 @@ fn text(name: &str, value: &Value) -> Result<String, String> {
 }
 
 fn texts(value: Option<Value>, name: &str) -> Result<Vec<String>, String> {
-    value.map_or(Ok(Vec::new()), |value| serde_json::from_value(value).map_err(|_| format!("  `{name}` must be a list of texts")))
+    value.map_or(Ok(Vec::new()), |value| {
+        serde_json::from_value(value).map_err(|_| format!("  `{name}` must be a list of texts"))
+    })
 }

@@ -4,6 +4,7 @@
 //! format is described in `tests/vectors/README.md`. What a vector says and this runner does not
 //! understand is a failure, never a skip.
 
+mod client;
 mod compare;
 mod fields;
 mod files;
@@ -49,13 +50,22 @@ fn main() -> ExitCode {
             Err(problem) => count(&file, Err(problem)),
             Ok(vectors) => {
                 for (number, vector) in vectors.iter().enumerate() {
-                    count(&name(&file, number, vector), machine::run(vector));
+                    let name = name(&file, number, vector);
+                    count(&name, machine::run(vector));
+                    if client::is_about_callers(vector) {
+                        through::<client::Threads>(&name, vector, &mut count);
+                        through::<client::Tasks>(&name, vector, &mut count);
+                    }
                 }
             }
         }
     }
     println!("{passed} passed, {failed} failed");
     if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn through<S: client::Shell>(name: &str, vector: &Value, count: &mut impl FnMut(&str, Result<(), String>)) {
+    count(&format!("{name} (through {})", S::TITLE), client::run::<S>(vector));
 }
 
 fn name(file: &str, number: usize, vector: &Value) -> String {

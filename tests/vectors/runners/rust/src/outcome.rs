@@ -49,7 +49,8 @@ fn notices(expected: Option<&Value>, came: Option<&Value>, differences: &mut Vec
     }
 }
 
-fn notice(notice: &Value) -> String {
+/// A notice as vectors write it.
+pub(crate) fn notice(notice: &Value) -> String {
     let code = notice.get("notice").and_then(Value::as_str).unwrap_or_default();
     match notice.get("detail") {
         None | Some(Value::Null) => code.to_owned(),

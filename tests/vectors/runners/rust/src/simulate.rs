@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use remint::Core;
+use remint::client::Incoming;
 use remint::clock::{Entropy, Now};
 use remint::event::{Event, Received};
 use remint::step::OpId;
@@ -31,11 +32,13 @@ enum Due {
 pub(crate) fn simulate(core: &mut Core, start: Now, entropy: &Entropy, value: &Value) -> Result<(), String> {
     let mut fields = Fields::of("`simulate`", value)?;
     let mut number = |name: &str| fields.integer(name)?.ok_or_else(|| format!("  `simulate` needs `{name}`"));
-    let (length, every, latency, bound) = (number("for")?, number("every")?, number("latency")?, number("requests_at_most")?);
+    let (length, every, latency, bound) =
+        (number("for")?, number("every")?, number("latency")?, number("requests_at_most")?);
     let served = fields.take("served").is_none_or(|served| served == json!(true));
-    let mut answer_fields = Fields::of("the answer", &Value::Object(fields.some(&["status", "headers", "json", "text", "base64"])))?;
+    let mut answer_fields =
+        Fields::of("the answer", &Value::Object(fields.some(&["status", "headers", "json", "text", "base64"])))?;
     fields.end()?;
-    let (status, headers, body) = answer(&mut answer_fields)?;
+    let Incoming { status, headers, body } = answer(&mut answer_fields)?;
     let body = String::from_utf8(body).map_err(|_| "  a simulated answer is text".to_owned())?;
 
     let mut agenda: BTreeMap<(i64, u64), Due> = BTreeMap::new();
@@ -70,7 +73,8 @@ pub(crate) fn simulate(core: &mut Core, start: Now, entropy: &Entropy, value: &V
                 let body = body.replace("{n}", &requests.to_string()).into_bytes();
                 core.handle(Event::Received(Received { op, status, headers: headers.clone(), body }), now, entropy)
             } else {
-                let event = serde_json::from_value(event).map_err(|error| format!("  no event of the machine: {error}"))?;
+                let event =
+                    serde_json::from_value(event).map_err(|error| format!("  no event of the machine: {error}"))?;
                 core.handle(event, now, entropy)
             };
             let outcome = outcome(&step)?;
@@ -89,17 +93,29 @@ pub(crate) fn simulate(core: &mut Core, start: Now, entropy: &Entropy, value: &V
             if let Some(deadline) = deadline {
                 settle(&outcome, now, deadline, served, &mut waiters)?;
             }
-            let settled: Vec<&str> = outcome.get("settled").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-            let (woken, waiting) =
-                waiters.into_iter().partition(|waiter: &Waiter| settled.contains(&waiter.flight.as_str()) || waiter.until <= now.boot);
+            let settled: Vec<&str> = outcome
+                .get("settled")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            let (woken, waiting) = waiters
+                .into_iter()
+                .partition(|waiter: &Waiter| settled.contains(&waiter.flight.as_str()) || waiter.until <= now.boot);
             waiters = waiting;
             for waiter in woken {
-                events.push((json!({ "ask": { "after": waiter.flight, "deadline": waiter.deadline } }), Some(waiter.deadline)));
+                events.push((
+                    json!({ "ask": { "after": waiter.flight, "deadline": waiter.deadline } }),
+                    Some(waiter.deadline),
+                ));
             }
         }
     }
     if requests > bound {
-        return Err(format!("    requests\n      expected at most {bound}\n      came     {requests}, for {callers} callers"));
+        return Err(format!(
+            "    requests\n      expected at most {bound}\n      came     {requests}, for {callers} callers"
+        ));
     }
     Ok(())
 }
