@@ -60,8 +60,22 @@ pub(crate) fn is_unchanged(text: &str) -> bool {
 }
 
 fn is_plain(byte: u8) -> bool {
-    matches!(byte, b'*' | b'-' | b'.' | b'0'..=b'9' | b'A'..=b'Z' | b'_' | b'a'..=b'z')
+    PLAIN.get(usize::from(byte)).copied().unwrap_or_default()
 }
+
+/// Every byte's answer, which takes one load instead of a dozen comparisons.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut bytes = b"*-._0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz".as_slice();
+    while let [byte, rest @ ..] = bytes {
+        #[expect(clippy::indexing_slicing, reason = "a byte is below 256, and the compiler sees it")]
+        {
+            plain[*byte as usize] = true;
+        }
+        bytes = rest;
+    }
+    plain
+};
 
 fn digit(value: u8) -> char {
     char::from_digit(value.into(), 16).unwrap_or_default().to_ascii_uppercase()
