@@ -1,6 +1,6 @@
 //! The vectors as a suite: the schema holds, the index is complete, and every requirement has a vector or a reason.
 
-#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
