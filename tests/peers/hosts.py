@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from base64 import b64encode
 from pathlib import Path
 from urllib.parse import parse_qs, quote_plus, urlsplit
@@ -170,11 +171,17 @@ class RemoteClient:
         """The next answers of the token endpoint arrive at the host and get lost there."""
         self.host.tell("lose_answers", client=self.name, count=count)
 
-    def notices(self):
-        """What `on_notice` was given since it was last asked for, by name."""
-        notices = self.host.tell("notices", client=self.name)
-        self.host.check(notices)
-        return [notice["notice"] for notice in notices]
+    def expect_notice(self, name):
+        """Waits until `on_notice` was given one of that name: it is called after those who wait have their token."""
+        seen = []
+        for _ in range(50):
+            notices = self.host.tell("notices", client=self.name)
+            self.host.check(notices)
+            seen += [notice["notice"] for notice in notices]
+            if name in seen:
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"there was no notice `{name}`: {seen}")
 
     def keep(self, token):
         self.host.secrets.add(token["access_token"])

@@ -73,7 +73,7 @@ def _(peer, host):
 def _(peer, host):
     client = host.client(peer, "odd id:basic", scope="read everything")
     assert client.token()["scope"] == "read"
-    assert "scope_narrowed" in client.notices()
+    client.expect_notice("scope_narrowed")
 
 
 @scenario("code with PKCE and iss")
@@ -185,7 +185,7 @@ def _(peer, host):
     with peer.sees(token=1, api=2):
         assert client.call(peer.addresses["api"]) == 200
     assert client.token()["access_token"] != token["access_token"]
-    assert "rejected" in client.notices()
+    client.expect_notice("rejected")
 
 
 @scenario("a user's token that the server forgot: 401, one refresh, 200")
