@@ -28,6 +28,8 @@ pub(crate) struct Core {
     settled: AtomicU64,
     /// A fork happened in the middle of another thread's step, which takes an interpreter without a GIL.
     torn: AtomicBool,
+    /// Nothing is kept for later any more.
+    closed: AtomicBool,
 }
 
 struct State {
@@ -54,6 +56,7 @@ impl Core {
             epoch: AtomicU64::new(0),
             settled: AtomicU64::new(0),
             torn: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
         })
     }
 
@@ -147,9 +150,10 @@ impl Core {
         entropy: &Entropy,
         wake: Option<Py<PyAny>>,
     ) -> (Step, Vec<Py<PyAny>>) {
-        let forked = matches!(event, Event::Forked {});
+        let (forked, closed) = (matches!(event, Event::Forked {}), matches!(event, Event::Close {}));
         let mut state = self.lock(py);
         let step = state.core.handle(event, now, entropy);
+        self.closed.fetch_or(closed, Ordering::AcqRel);
         if let (Some(Answer::Wait { flight, .. }), Some(wake)) = (&step.answer, wake) {
             state.waiters.entry(*flight).or_default().push(wake);
         }
@@ -179,6 +183,11 @@ impl Core {
     /// How often leases were withdrawn, and how often flights settled.
     pub(crate) fn since(&self) -> (u64, u64) {
         (self.epoch.load(Ordering::Acquire), self.settled.load(Ordering::Acquire))
+    }
+
+    /// Whether the client was closed: tokens go to those who wait for them, and are not kept.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Whether a lease that was good at `since` still is.

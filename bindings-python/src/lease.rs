@@ -91,22 +91,6 @@ impl LeaseCell {
         self.good(py, false)
     }
 
-    /// A token with life left. See `remint.Client`.
-    #[pyo3(signature = (min_ttl=None, force=None, timeout=None), text_signature = "($self, min_ttl=0, force=False, timeout=30)")]
-    fn token<'py>(
-        slf: &Bound<'py, Self>,
-        min_ttl: Option<Bound<'py, PyAny>>,
-        force: Option<Bound<'py, PyAny>>,
-        timeout: Option<Bound<'py, PyAny>>,
-    ) -> PyResult<Py<PyAny>> {
-        if min_ttl.is_none() && force.is_none() {
-            if let Some(token) = slf.get().good(slf.py(), true)? {
-                return Ok(token.into_any());
-            }
-        }
-        Ok(slf.call_method1("_acquire", (min_ttl, force, timeout))?.unbind())
-    }
-
     /// The token that may be handed out without asking the core.
     fn _fresh(&self, py: Python<'_>) -> PyResult<Option<Py<Token>>> {
         self.good(py, true)
@@ -128,7 +112,8 @@ impl LeaseCell {
     /// Keeps what the core answered to a question that was asked at `since`, and gives the asker's token.
     pub(crate) fn keep(&self, py: Python<'_>, lease: remint::token::Lease, since: (u64, u64)) -> PyResult<Py<Token>> {
         let remint::token::Token { expires, generation, key, .. } = *lease.token;
-        let clock = self.bound.get().and_then(|(_, clock)| clock.as_ref());
+        let (core, clock) = self.bound.get().map(|(core, clock)| (core, clock.as_ref())).unzip();
+        let clock = clock.flatten();
         let make = |call: Call| {
             let token = Token {
                 access_token: PyString::new(py, lease.token.access_token.expose()).unbind(),
@@ -144,6 +129,9 @@ impl LeaseCell {
             Py::new(py, token)
         };
         let token = make(lease.call)?;
+        if core.is_some_and(|core| core.get().is_closed()) {
+            return Ok(token);
+        }
         let kept = if lease.call == lease.lease_call { token.clone_ref(py) } else { make(lease.lease_call)? };
         let (recheck, epoch, settled) = (lease.recheck, since.0.into(), since.1);
         let held = Held { token: kept, key, generation, recheck, expires, epoch, settled };

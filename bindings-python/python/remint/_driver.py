@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from _thread import allocate_lock
@@ -44,6 +45,7 @@ class Driver:
         self._random, self._threads = random or os.urandom, threads
         self._pid = os.getpid()
         self._until: dict[str, int] = {}
+        self._air: dict[object, int] = {}
         self._causes: dict[str, BaseException] = {}
         _drivers.add(ref(self, _drivers.discard))
 
@@ -82,7 +84,7 @@ class Driver:
 
     def busy(self) -> float:
         """For how many seconds at most requests may still be under way."""
-        return max([until - self.now()[1] for until in list(self._until.values())], default=0) / 1000
+        return max([until - self.now()[1] for until in list(self._air.values())], default=0) / 1000
 
     def notify(self, notice: dict[str, Any]) -> None:
         """Shows a notice. Whatever the user's function does with it, nothing here depends on it."""
@@ -95,7 +97,7 @@ class Driver:
     def forked(self) -> None:
         """This process is a fork's child: its parent's flights and waiters are not here."""
         self._pid = os.getpid()
-        self._until, self._causes = {}, {}
+        self._until, self._air, self._causes = {}, {}, {}
         self.core.survived_fork()
         step = self.core.handle('{"forked":{}}', self.now(), self._random(32))
         for notice in step.get("notices", ()):
@@ -127,16 +129,19 @@ class Driver:
 
     def _run(self, operation: dict[str, Any], bridge: Bridge) -> None:
         """Carries out an operation and, in the same thread, what follows from its end."""
-        following: list[dict[str, Any]] = [operation]
-        while following:
-            step = self._perform(following.pop(), bridge)
-            following = [Redacted(operation) for operation in step.pop("operations", ())]
-            for other in following[1:]:
-                self._start(other, bridge)
-            del following[1:]
-            for operation in following:
-                self._until[operation.get("flight") or operation["sleep"]] = operation["until"]
-            self._finish(step)
+        this, following = object(), [operation]
+        try:
+            while following:
+                self._air[this] = 0 if "sleep" in following[0] else following[0]["until"]
+                step = self._perform(following[0], bridge)
+                following = [Redacted(operation) for operation in step.pop("operations", ())]
+                for other in following[1:]:
+                    self._start(other, bridge)
+                for operation in following[:1]:
+                    self._until[operation.get("flight") or operation["sleep"]] = operation["until"]
+                self._finish(step)
+        finally:
+            self._air.pop(this, None)
 
     def _perform(self, operation: dict[str, Any], bridge: Bridge) -> dict[str, Any]:
         failed: dict[str, Any] = {"op": operation.get("send") or operation.get("provide") or operation.get("sign") or operation.get("store")}
@@ -289,6 +294,14 @@ def _after_fork() -> None:
         driver = reference()
         if driver is not None:
             driver.forked()
+
+
+@atexit.register
+def _at_exit() -> None:
+    """What is in the air comes down first: a refresh token may be on its way, or its successor."""
+    for reference in list(_drivers):
+        while (driver := reference()) is not None and driver.clock is None and (seconds := driver.busy()) > 0:
+            _sleep(min(seconds, 0.02))
 
 
 #: No wait is longer, in milliseconds, before the clocks are read again: they know of suspension, timers may not.

@@ -248,3 +248,50 @@ def test_notices_tell_what_happened_and_their_failure_harms_nobody(lane: Lane, c
     finally:
         sys.unraisablehook = hook
     assert notices[-1] == "a logger of theirs"
+
+
+class Shelf:
+    """A shared store in a dict, for one process."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, str] = {}
+        self.locks: dict[str, str] = {}
+        self.fences = 0
+        self.commands: list[str] = []
+
+    def handle(self, command: dict[str, object]) -> object:
+        key, what = str(command["key"]), str(command["command"])
+        self.commands.append(what)
+        record = self.records.get(key)
+        if what == "load":
+            return "none" if record is None else {"record": record}
+        if what == "lock":
+            if command["ttl"] == 0:
+                self.locks.pop(key, None)
+                return "ok"
+            self.locks[key] = str(command["owner"])
+            self.fences += 1
+            return {"locked": {"record": record, "fence": self.fences}}
+        if what == "save":
+            self.records[key] = str(command["record"])
+            if command["unlock"]:
+                self.locks.pop(key, None)
+        return "ok"
+
+
+def test_a_shared_store_hands_the_token_to_the_next_process(lane: Lane) -> None:
+    shelf = Shelf()
+    first = lane.wallet(store=shelf).token()
+    assert shelf.commands and shelf.records and not shelf.locks
+    assert lane.wallet(store=shelf).token().access_token == first.access_token
+    assert lane.token_requests() == 1
+
+    class AsyncShelf:
+        async def handle(self, command: dict[str, object]) -> object:
+            await asyncio.sleep(0)
+            return shelf.handle(command)
+
+    async def story() -> str:
+        return (await lane.wallet(remint.AsyncClient, store=AsyncShelf()).token()).access_token
+
+    assert asyncio.run(story()) == first.access_token

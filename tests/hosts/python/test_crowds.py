@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -322,31 +323,77 @@ def test_a_token_may_be_asked_for_in_a_signal_handler(lane: Lane) -> None:
     assert len(seen) == 1 and lane.token_requests() == 1
 
 
-def test_a_process_ends_although_a_flight_is_in_the_air(lane: Lane) -> None:
-    import subprocess
+def run_program(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], check=True, timeout=30, stdout=subprocess.PIPE, text=True)
+    return done.stdout.strip()
 
+
+def test_a_request_in_the_air_holds_the_process_for_its_timeout_at_most(lane: Lane) -> None:
     lane.faults(hold=True, count=None)
-    options = {
-        "client_id": "demo-client",
-        "client_secret": "x",
-        "token_endpoint": lane.url("phoenix-wallet/oauth/token"),
-        "allow_loopback_http": True,
-    }
+    options = {"client_id": "a", "client_secret": "b", "token_endpoint": lane.url("phoenix-wallet/oauth/token")}
     program = f"""
-import remint, threading
-client = remint.Client("phoenix-wallet", **{options!r})
+import remint, threading, time
+client = remint.Client("phoenix-wallet", allow_loopback_http=True, request_timeout=1, **{options!r})
 threading.Thread(target=lambda: client.token(timeout=20), daemon=True).start()
-import time; time.sleep(0.3)
+time.sleep(0.3)
 """
     before = time.monotonic()
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=10)
-    assert time.monotonic() - before < 5
+    run_program(program)
+    assert time.monotonic() - before < 4
     lane.control("POST", "release", {})
 
 
-def test_a_token_may_be_asked_for_at_exit(lane: Lane) -> None:
-    import subprocess
+def test_a_pause_before_the_next_attempt_holds_no_process(lane: Lane) -> None:
+    lane.faults(status=503, retry_after="20", count=None)
+    options = {"client_id": "a", "client_secret": "b", "token_endpoint": lane.url("phoenix-wallet/oauth/token")}
+    program = f"""
+import remint, threading, time
+client = remint.Client("phoenix-wallet", allow_loopback_http=True, **{options!r})
+threading.Thread(target=lambda: client.token(timeout=25), daemon=True).start()
+time.sleep(0.5)
+"""
+    before = time.monotonic()
+    run_program(program)
+    assert time.monotonic() - before < 4
 
+
+def test_a_process_that_ends_does_not_lose_the_refresh_token_in_the_air(lane: Lane, tmp_path: Any) -> None:
+    minted = lane.control("POST", "mint", {"provider": "rapidomize", "subject": "bob"})
+    lane.settings(token_latency_ms=700)
+    options = {
+        "client_id": "demo-client",
+        "client_secret": "s3cret+/%&: odd",
+        "token_endpoint": lane.url("rapidomize/oauth/token"),
+        "authorization_endpoint": lane.url("rapidomize/oauth/authorize"),
+    }
+    saved = tmp_path / "saved"
+    program = f"""
+import pathlib, remint, threading, time
+app = remint.Client("rapidomize", allow_loopback_http=True, **{options!r})
+save = pathlib.Path({str(saved)!r}).write_text
+bob = app.with_subject("bob", refresh_token={minted["refresh_token"]!r}, on_rotated=save)
+threading.Thread(target=bob.token, daemon=True).start()
+time.sleep(0.3)
+"""
+    run_program(program)
+    lane.settings(token_latency_ms=0)
+    assert lane.rapidomize().with_subject("bob", refresh_token=saved.read_text()).token()
+
+
+def test_close_waits_for_what_is_in_the_air(lane: Lane) -> None:
+    lane.settings(token_latency_ms=400)
+    wallet = lane.wallet()
+    caller = threading.Thread(target=wallet.token)
+    caller.start()
+    time.sleep(0.1)
+    wallet.close()
+    assert lane.counters()["token"]["by_status"] == {"200": 1}
+    caller.join(5)
+    with pytest.raises(remint.UsageError):
+        wallet.token()
+
+
+def test_a_token_may_be_asked_for_at_exit(lane: Lane) -> None:
     options = {
         "client_id": "demo-client",
         "client_secret": "s3cret+/%&: odd",
@@ -358,5 +405,4 @@ import atexit, remint
 client = remint.Client("phoenix-wallet", **{options!r})
 atexit.register(lambda: print(client.token().generation))
 """
-    done = subprocess.run([sys.executable, "-c", program], check=True, timeout=20, stdout=subprocess.PIPE)
-    assert done.stdout.strip() == b"1"
+    assert run_program(program) == "1"
