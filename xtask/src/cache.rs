@@ -24,10 +24,7 @@ impl Entry {
             Some(dir) => PathBuf::from(dir),
             None => PathBuf::from(env::var_os("HOME").context("set HOME or XDG_CACHE_HOME")?).join(".cache"),
         };
-        let mut hasher = DefaultHasher::new();
-        inputs.hash(&mut hasher);
-        let hash = hasher.finish() >> 32;
-        Ok(Self { dir: base.join("remint").join(format!("{thing}-{version}-{hash:08x}")) })
+        Ok(Self { dir: base.join("remint").join(format!("{thing}-{version}-{}", digest(inputs))) })
     }
 
     pub fn is_ready(&self) -> bool {
@@ -69,6 +66,13 @@ pub fn lock(path: &Path) -> Result<File> {
         file.lock()?;
     }
     Ok(file)
+}
+
+/// A short name for what a value holds.
+pub fn digest(value: &(impl Hash + ?Sized)) -> String {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    format!("{:08x}", hasher.finish() >> 32)
 }
 
 /// A digest of every file below `paths`, to tell whether something has to be made again.

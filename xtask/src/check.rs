@@ -25,6 +25,6 @@ pub fn run(tree: &Tree) -> Result<bool> {
 /// Without a package named, cargo takes the workspace's default members.
 const CHECKS: &[(&str, Report, &str)] = &[
     ("format", Report::Exit, "fmt --all --check -- --color never"),
-    ("lint", Report::Exit, "clippy --all-targets -- --deny warnings"),
+    ("lint", Report::Exit, "clippy --quiet --message-format short --all-targets -- --deny warnings"),
     ("unit tests", Report::Cargo, "test --quiet --lib --bins --tests"),
 ];

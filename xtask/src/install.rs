@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
-    cache::fingerprint,
+    cache::{digest, fingerprint},
     cli::Options,
     hosts::Host,
     package::{self, Stamp},
@@ -44,14 +44,14 @@ pub fn folder_steps<'a>(tree: &'a Tree, host: Host, folder: &'static str) -> Vec
             npm_ci(log, &tree.root.join(folder))?;
             Ok(Outcome::Made(tree.show(&list)))
         }
-        Host::Python => environment(tree, log, &environment_dir(tree, folder), Some(&list)),
+        Host::Python => environment(tree, log, &environment_dir(tree, &list)?, Some(&list)),
     })]
 }
 
 /// Node or Python as the programs in `folder` are to be run: in the checkout, with the packed artefact installed.
 pub fn interpreter(tree: &Tree, host: Host, folder: &str) -> Result<Command> {
-    let installed = match host {
-        Host::Python if requirements(tree, host, folder).is_some() => environment_dir(tree, folder),
+    let installed = match requirements(tree, host, folder) {
+        Some(list) if host == Host::Python => environment_dir(tree, &list)?,
         _ => tree.installed(host),
     };
     ensure!(installed.join(MARK).exists(), "nothing is installed in {}; that step failed", tree.show(&installed));
@@ -157,8 +157,10 @@ fn requirements(tree: &Tree, host: Host, folder: &str) -> Option<PathBuf> {
     (!folder.is_empty() && list.exists()).then_some(list)
 }
 
-fn environment_dir(tree: &Tree, folder: &str) -> PathBuf {
-    tree.installed(Host::Python).with_file_name(format!("python-{}", folder.replace('/', "-")))
+/// Folders that want the same share an environment.
+fn environment_dir(tree: &Tree, list: &Path) -> Result<PathBuf> {
+    let name = format!("python-{}", digest(&fs::read_to_string(list)?));
+    Ok(tree.installed(Host::Python).with_file_name(name))
 }
 
 /// Written last, so that what was interrupted doesn't count as done.

@@ -12,6 +12,7 @@ use crate::{
     preflight::{self, Need},
     progress::{self, Log, Outcome, Step},
     tree::Tree,
+    wasm::{self, Toolchain},
 };
 
 /// In the order in which they run: what fails soonest comes first.
@@ -21,9 +22,12 @@ const SUITES: &[Suite] = &[
     Suite::new(
         "lint",
         Report::Exit,
-        Program::Cargo("clippy --workspace --exclude xtask-bindgen --all-targets -- --deny warnings"),
+        Program::Cargo(
+            "clippy --quiet --message-format short --workspace --exclude xtask-bindgen --all-targets -- --deny warnings",
+        ),
     ),
     Suite::new("core", Report::Cargo, Program::Cargo("test --package remint --all-features")),
+    Suite::new("no-std", Report::Exit, Program::CoreAlone),
     Suite::new("oldest-rust", Report::Exit, Program::OldestRust("check --package remint --all-features")),
     Suite::new("xtask", Report::Cargo, Program::Cargo("test --package xtask")),
     Suite::new("authority", Report::Cargo, Program::Cargo("test --package authority")),
@@ -47,7 +51,12 @@ const SUITES: &[Suite] = &[
         Report::Pytest,
         Program::Python("tests/hosts/python", "-m pytest -q tests/hosts/python"),
     ),
-    Suite::new("peers", Report::Plain, Program::Python("", "tests/peers/run.py")).with(&[Host::Node]),
+    Suite::new(
+        "packaging-python",
+        Report::Pytest,
+        Program::Python("tests/packaging/python", "-m pytest -q tests/packaging/python"),
+    ),
+    Suite::new("peers", Report::Plain, Program::Python("tests/peers", "tests/peers/run.py")).with(&[Host::Node]),
     Suite::new("demo", Report::Plain, Program::Cargo("xtask demo --yes")).with(&[Host::Node, Host::Python]),
 ];
 
@@ -65,6 +74,8 @@ enum Program {
     Cargo(&'static str),
     /// Cargo with the oldest compiler that we promise to work with.
     OldestRust(&'static str),
+    /// The core compiled without `std`.
+    CoreAlone,
     /// Node with what the folder's `package-lock.json` lists, if there is one.
     Node(&'static str, &'static str),
     /// Python with what the folder's `requirements.txt` lists, if there is one.
@@ -87,10 +98,15 @@ impl Suite {
     /// The language and the folder that may list what else has to be installed.
     fn place(&self) -> (Host, &'static str) {
         match self.program {
-            Program::Cargo(_) | Program::OldestRust(_) => (Host::Rust, ""),
+            Program::Cargo(_) | Program::OldestRust(_) | Program::CoreAlone => (Host::Rust, ""),
             Program::Node(folder, _) => (Host::Node, folder),
             Program::Python(folder, _) => (Host::Python, folder),
         }
+    }
+
+    fn needs(&self, options: &Options) -> Vec<Need> {
+        let wasm = matches!(self.program, Program::CoreAlone).then(|| Need::WasmTarget(Toolchain::choose(options)));
+        self.hosts().flat_map(|host| Need::of(host, options)).chain(wasm).collect()
     }
 
     /// Whether one of `words` is its name or part of it. No words select everything.
@@ -98,11 +114,12 @@ impl Suite {
         words.is_empty() || words.iter().any(|word| word == self.name || self.name.split('-').any(|part| part == word))
     }
 
-    fn run(&self, tree: &Tree, log: &mut Log) -> Result<Outcome> {
+    fn run(&self, tree: &Tree, options: &Options, log: &mut Log) -> Result<Outcome> {
         let (host, folder) = self.place();
         let (mut command, words) = match self.program {
             Program::Cargo(words) => (tree.cargo(), words),
             Program::OldestRust(words) => (oldest::cargo(tree)?, words),
+            Program::CoreAlone => return log.test(&mut wasm::check_core_alone(tree, options)?, self.report),
             Program::Node(_, words) | Program::Python(_, words) => (install::interpreter(tree, host, folder)?, words),
         };
         for word in words.split(' ') {
@@ -120,7 +137,7 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
     }
     ensure!(!suites.is_empty(), "no suite is called that; `cargo xtask test --list` shows all");
     let mut needs = vec![Need::Disk(6)];
-    suites.iter().for_each(|suite| needs.extend(suite.hosts().flat_map(|host| Need::of(host, options))));
+    suites.iter().for_each(|suite| needs.extend(suite.needs(options)));
     preflight::run(tree, options, &needs)?;
 
     let started = Instant::now();
@@ -143,7 +160,7 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
         if matches!(suite.program, Program::OldestRust(_)) {
             steps.push(oldest::step()?);
         }
-        steps.push(Step::new(suite.name, "", move |log| suite.run(tree, log)));
+        steps.push(Step::new(suite.name, "", move |log| suite.run(tree, options, log)));
     }
     let summary = progress::run(tree, "test", steps, true)?;
     Ok(summary.report(started))

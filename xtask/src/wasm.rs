@@ -110,6 +110,7 @@ pub fn steps<'a>(tree: &'a Tree, options: &Options, out: PathBuf) -> Result<Vec<
             let built = module.dir.join(TARGET).join("release/remint_wasm.wasm");
             // Until it is copied, another checkout must not build its own in the same place.
             let lock = lock(&module.dir)?;
+            fs::create_dir_all(&module.dir)?;
             log.run(&mut compile(tree, toolchain, &module.dir)?)?;
             fs::write(module.dir.join(".ready"), "")?;
             fs::create_dir_all(tree.root.join("target/wasm"))?;
@@ -147,19 +148,33 @@ fn module_cache(toolchain: Toolchain) -> Result<Entry> {
 }
 
 fn compile(tree: &Tree, toolchain: Toolchain, target_dir: &Path) -> Result<Command> {
-    fs::create_dir_all(target_dir)?;
+    let mut cargo = cargo(tree, toolchain, "std,panic_abort")?;
+    cargo.args(["build", "--release", "--package", "remint-wasm"]);
+    cargo.arg("--target-dir").arg(target_dir).env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", remap()?);
+    Ok(cargo)
+}
+
+/// Compiles the core where there is no `std` to be found, not even by accident. (With rustup's target there is one.)
+pub fn check_core_alone(tree: &Tree, options: &Options) -> Result<Command> {
+    let mut cargo = cargo(tree, Toolchain::choose(options), "core,alloc")?;
+    cargo.args(["check", "--package", "remint", "--no-default-features", "--target-dir"]);
+    cargo.arg(tree.root.join("target/no-std"));
+    Ok(cargo)
+}
+
+/// Cargo for the wasm target, which builds `libraries` from source where none are installed.
+fn cargo(tree: &Tree, toolchain: Toolchain, libraries: &str) -> Result<Command> {
     let mut cargo = tree.cargo();
-    cargo.args(["build", "--release", "--package", "remint-wasm", "--target", TARGET, "--target-dir"]).arg(target_dir);
+    cargo.env("CARGO_BUILD_TARGET", TARGET);
     if toolchain == Toolchain::Debian {
         cargo
-            .arg("-Zbuild-std=std,panic_abort")
+            .arg(format!("-Zbuild-std={libraries}"))
             .env("RUSTC", DEBIAN_RUSTC)
             .env("RUSTC_BOOTSTRAP", "1")
             // Debian's compiler must not load the libraries of rustup's.
             .env_remove("LD_LIBRARY_PATH")
             .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", lld()?);
     }
-    cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", remap()?);
     Ok(cargo)
 }
 
