@@ -384,10 +384,11 @@ function actOf(process, word, value, fields, now, entropy) {
       const headers = readLines(fields.take("headers"));
       return handle({ answered: { call: call(value), headers, ...fields.some(["want", "url", "status"]) } });
     }
+    // `true` stands for what is meant most often: everything changed, the client's own token.
     case "changed":
-      return handle({ changed: { key: value } });
+      return handle({ changed: value === true ? {} : { key: value } });
     case "invalidate":
-      return handle({ invalidate: { want: value } });
+      return handle({ invalidate: value === true ? {} : { want: value } });
     case "forked":
     case "close":
       return value === true || shown(value) === "{}" ? handle({ [word]: {} }) : fail(`  \`${word}: ${shown(value)}\` is not understood`);

@@ -468,10 +468,11 @@ class Process:
         if word == "answered":
             headers = read_lines(fields.take("headers", {}))
             return handle({"answered": {"call": call(value), "headers": headers, **fields.some("want", "url", "status")}})
+        # `true` stands for what is meant most often: everything changed, the client's own token.
         if word == "changed":
-            return handle({"changed": {"key": value}})
+            return handle({"changed": {} if value is True else {"key": value}})
         if word == "invalidate":
-            return handle({"invalidate": {"want": value}})
+            return handle({"invalidate": {} if value is True else {"want": value}})
         if word in ("forked", "close") and value in ({}, True):
             return handle({word: {}})
         if word == "event":

@@ -262,7 +262,10 @@ fn event(process: &Process, word: &str, value: Value, fields: &mut Fields, now: 
             event.insert("call".to_owned(), call(&text(word, &value)?).into());
             plain(json!({ word: event }))
         }
+        // `true` stands for what is meant most often: everything changed, the client's own token.
+        "changed" if value == json!(true) => plain(json!({ "changed": {} })),
         "changed" => plain(json!({ "changed": { "key": value } })),
+        "invalidate" if value == json!(true) => plain(json!({ "invalidate": {} })),
         "invalidate" => plain(json!({ "invalidate": { "want": value } })),
         "forked" | "close" if value == json!({}) || value == json!(true) => plain(json!({ word: {} })),
         "event" => Ok(Act::Raw(value.to_string())),
