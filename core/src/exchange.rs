@@ -217,8 +217,13 @@ impl Exchange {
         let basic = matches!(self.config.client_auth, ClientAuth::BasicForm | ClientAuth::BasicRaw);
         let client_id = self.config.client_id.as_deref().unwrap_or_default();
         let secret = self.secret().map(Secret::expose).unwrap_or_default();
-        if refusal.error.code() == ErrorCode::InvalidClient && basic && client_auth::encodings_differ(client_id, secret)
-        {
+        // A server that decodes what was not encoded may find the whole request malformed.
+        let unsure = match refusal.error.code() {
+            ErrorCode::InvalidClient => basic,
+            ErrorCode::InvalidRequest => self.config.client_auth == ClientAuth::BasicRaw,
+            _ => false,
+        };
+        if unsure && client_auth::encodings_differ(client_id, secret) {
             let (now, other) = match self.config.client_auth {
                 ClientAuth::BasicRaw => ("client_secret_basic_raw", "client_secret_basic"),
                 _ => ("client_secret_basic", "client_secret_basic_raw"),
