@@ -188,8 +188,8 @@ class Kept {
       const fields = new Fields("a check", check);
       const name = fields.take("value");
       const value = this.get(name);
-      const { length, alphabet, s256_of: verifier, differs_from: other, without } = fields.some(
-        ["length", "alphabet", "s256_of", "differs_from", "without"]);
+      const { length, alphabet, s256_of: verifier, differs_from: other, same_as: twin, without } = fields.some(
+        ["length", "alphabet", "s256_of", "differs_from", "same_as", "without"]);
       fields.end();
       if (length !== undefined && (value.length < length[0] || value.length > length[1])) fail(`  \`${name}\` has ${value.length} characters`);
       if (alphabet !== undefined && !(ALPHABETS[alphabet] ?? fail(`  the alphabet \`${alphabet}\` is not understood`)).test(value)) {
@@ -199,6 +199,7 @@ class Kept {
         fail(`  \`${name}\` is not the S256 challenge of \`${verifier}\``);
       }
       if (other !== undefined && value === this.get(other)) fail(`  \`${name}\` and \`${other}\` are the same`);
+      if (twin !== undefined && value !== this.get(twin)) fail(`  \`${name}\` and \`${twin}\` are not the same`);
       if (without !== undefined && value.includes(without)) fail(`  \`${name}\` contains \`${without}\``);
     }
   }
@@ -214,18 +215,23 @@ const ALPHABETS = { vschar: /^[ -~]*$/, unreserved: /^[A-Za-z0-9\-._~]*$/, base6
 
 function readGiven(value) {
   const fields = new Fields("`given`", value);
-  const options = { ...(fields.take("options") ?? {}) };
+  const common = { ...(fields.take("options") ?? {}) };
   const profile = fields.take("profile");
-  if (profile !== undefined) options.profile = profile;
-  // What nearly every client needs is not written in every vector; `null` takes it away.
-  options.client_id = "client_id" in options ? options.client_id : "id";
-  const hasNoSecret = options.client_auth === "none" || "client_secret_provided" in options || "api_token" in options;
-  if (!hasNoSecret && !("client_secret" in options)) options.client_secret = "secret";
-  for (const [name, option] of Object.entries(options)) if (option === null) delete options[name];
+  if (profile !== undefined) common.profile = profile;
+  const processes = Object.entries(fields.take("processes") ?? {}).map(([name, own]) => [name, complete({ ...common, ...own })]);
   const start = { wall: fields.take("wall0") ?? 1_700_000_000_000, boot: fields.take("boot0") ?? 0 };
   const entropy = readEntropy(fields.take("entropy") ?? "zeros");
   fields.end();
-  return { options, start, entropy };
+  return { options: complete(common), processes: new Map(processes), start, entropy };
+}
+
+/** What nearly every client needs is not written in every vector; `null` takes it away. */
+function complete(given) {
+  const options = { ...given };
+  options.client_id = "client_id" in options ? options.client_id : "id";
+  const hasNoSecret = options.client_auth === "none" || "client_secret_provided" in options || "api_token" in options;
+  if (!hasNoSecret && !("client_secret" in options)) options.client_secret = "secret";
+  return Object.fromEntries(Object.entries(options).filter(([, option]) => option !== null));
 }
 
 /** `zeros`, or up to 64 hexadecimal digits with zeros behind them. */
@@ -292,9 +298,8 @@ function runOnMachine(vector) {
   const steps = fields.take("steps") ?? [];
   fields.end();
 
-  let core;
   try {
-    core = new Core(given.options);
+    new Core(given.options);
   } catch (error) {
     const failure = failureOf(error);
     if (refused === undefined) fail(`  the configuration is refused: ${shown(failure)}`);
@@ -310,7 +315,7 @@ function runOnMachine(vector) {
     try {
       const fields = new Fields("a step", kept.fill(step));
       const name = fields.take("process") ?? "";
-      if (!processes.has(name)) processes.set(name, { core: processes.size === 0 ? core : new Core(given.options), calls: new Map() });
+      if (!processes.has(name)) processes.set(name, { core: new Core(given.processes.get(name) ?? given.options), calls: new Map() });
       runStep(processes.get(name), given, fields, step, kept, canaries);
     } catch (error) {
       throw error instanceof Problem ? new Problem(`  step ${index + 1} ${shown(step)}\n${error.message}`) : error;

@@ -238,6 +238,9 @@ class Kept:
             other = fields.take("differs_from")
             if other is not None and value == self.get(other):
                 raise Problem(f"  `{name}` and `{other}` are the same")
+            twin = fields.take("same_as")
+            if twin is not None and value != self.get(twin):
+                raise Problem(f"  `{name}` and `{twin}` are not the same")
             without = fields.take("without")
             if without is not None and without in value:
                 raise Problem(f"  `{name}` contains `{without}`")
@@ -269,16 +272,13 @@ class Given:
 
     def __init__(self, value):
         fields = Fields("`given`", value)
-        self.options = dict(fields.take("options", {}))
+        options = dict(fields.take("options", {}))
         profile = fields.take("profile")
         if profile is not None:
-            self.options["profile"] = profile
-        # What nearly every client needs is not written in every vector; null takes it away.
-        has_no_secret = self.options.get("client_auth") == "none" or {"client_secret_provided", "api_token"} & set(self.options)
-        self.options.setdefault("client_id", "id")
-        if not has_no_secret:
-            self.options.setdefault("client_secret", "secret")
-        self.options = {name: option for name, option in self.options.items() if option is not None}
+            options["profile"] = profile
+        self.options = complete(options)
+        #: The options of those processes that have others.
+        self.processes = {name: complete({**options, **own}) for name, own in fields.take("processes", {}).items()}
         self.wall, self.boot = fields.take("wall0", 1_700_000_000_000), fields.take("boot0", 0)
         self.entropy = read_entropy(fields.take("entropy", "zeros"))
         fields.end()
@@ -287,6 +287,14 @@ class Given:
         """``at`` moves both clocks from where they began, ``wall`` and ``boot`` set one."""
         at = fields.take("at", 0)
         return fields.take("wall", self.wall + at), fields.take("boot", self.boot + at)
+
+
+def complete(options):
+    """What nearly every client needs is not written in every vector; null takes it away."""
+    defaults = {"client_id": "id"}
+    if options.get("client_auth") != "none" and not {"client_secret_provided", "api_token"} & set(options):
+        defaults["client_secret"] = "secret"
+    return {name: option for name, option in {**defaults, **options}.items() if option is not None}
 
 
 def read_entropy(text):
@@ -374,7 +382,7 @@ def run_on_machine(vector):
     steps = fields.take("steps", [])
     fields.end()
     try:
-        core = remint.core.Core(given.options)
+        remint.core.Core(given.options)
     except RemintError as error:
         failure = failure_of(error)
         if refused is None:
@@ -392,7 +400,7 @@ def run_on_machine(vector):
             fields = Fields("a step", kept.fill(step))
             name = fields.take("process", "")
             if name not in processes:
-                processes[name] = Process(remint.core.Core(given.options) if processes else core)
+                processes[name] = Process(remint.core.Core(given.processes.get(name, given.options)))
             processes[name].play(given, fields, step, kept, canaries)
         except Problem as problem:
             raise Problem(f"  step {number} {shown(step)}\n{problem}") from None

@@ -90,6 +90,11 @@ impl Kept {
                     return Err(format!("  `{name}` and `{other}` are the same"));
                 }
             }
+            if let Some(other) = fields.text("same_as")? {
+                if value != self.get(&other)? {
+                    return Err(format!("  `{name}` and `{other}` are not the same"));
+                }
+            }
             if let Some(part) = fields.text("without")? {
                 if value.contains(&part) {
                     return Err(format!("  `{name}` contains `{part}`"));

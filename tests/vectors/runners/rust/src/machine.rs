@@ -47,6 +47,8 @@ const WORDS: [&str; 20] = [
 /// A vector's setting: what `given` says.
 pub(crate) struct Given {
     pub(crate) options: String,
+    /// The options of those processes that have others.
+    processes: BTreeMap<String, String>,
     pub(crate) start: Now,
     pub(crate) entropy: Entropy,
 }
@@ -90,11 +92,13 @@ pub(crate) fn run(vector: &Value) -> Result<(), String> {
         let at = |problem: String| format!("  step {} {step}\n{problem}", number + 1);
         let mut fields = Fields::of("a step", &kept.fill(step)).map_err(at)?;
         let name = fields.text("process").map_err(at)?.unwrap_or_default();
-        let process = processes.entry(name).or_insert_with(|| Process {
-            core: Core::new(config.clone()),
-            calls: BTreeMap::new(),
-            exchange: None,
-        });
+        if !processes.contains_key(&name) {
+            let own = given.processes.get(&name).map(|options| Config::new(options)).transpose();
+            let own = own.map_err(|error| at(format!("  the configuration is refused: {}", json!(error))))?;
+            let core = Core::new(own.unwrap_or_else(|| config.clone()));
+            processes.insert(name.clone(), Process { core, calls: BTreeMap::new(), exchange: None });
+        }
+        let Some(process) = processes.get_mut(&name) else { continue };
         one(process, &given, fields, step, &mut kept, &canaries).map_err(at)?;
     }
     Ok(())
@@ -103,15 +107,33 @@ pub(crate) fn run(vector: &Value) -> Result<(), String> {
 /// Reads `given`: the options of the client, both clocks' starting points, and the entropy.
 pub(crate) fn given(value: &Value) -> Result<Given, String> {
     let mut fields = Fields::of("`given`", value)?;
-    let mut options = match fields.take("options") {
-        None => Map::new(),
-        Some(Value::Object(options)) => options,
-        Some(_) => return Err("  `given.options` must be an object".to_owned()),
+    let object = |value: Option<Value>| match value {
+        None => Ok(Map::new()),
+        Some(Value::Object(options)) => Ok(options),
+        Some(_) => Err("  options must be an object".to_owned()),
     };
+    let mut options = object(fields.take("options"))?;
     if let Some(profile) = fields.take("profile") {
         options.insert("profile".to_owned(), profile);
     }
-    // What nearly every client needs is not written in every vector; `null` takes it away.
+    let mut processes = BTreeMap::new();
+    for (name, own) in object(fields.take("processes"))? {
+        let mut all = options.clone();
+        all.extend(object(Some(own))?);
+        processes.insert(name, complete(all));
+    }
+    let options = complete(options);
+    let start = Now {
+        wall: fields.integer("wall0")?.unwrap_or(1_700_000_000_000),
+        boot: fields.integer("boot0")?.unwrap_or(0),
+    };
+    let entropy = entropy(&fields.text("entropy")?.unwrap_or_else(|| "zeros".to_owned()))?;
+    fields.end()?;
+    Ok(Given { options, processes, start, entropy })
+}
+
+/// What nearly every client needs is not written in every vector; `null` takes it away.
+fn complete(mut options: Map<String, Value>) -> String {
     let has_no_secret = options.get("client_auth").is_some_and(|method| method == "none")
         || ["client_secret_provided", "api_token"].iter().any(|name| options.contains_key(*name));
     options.entry("client_id").or_insert_with(|| "id".into());
@@ -119,13 +141,7 @@ pub(crate) fn given(value: &Value) -> Result<Given, String> {
         options.entry("client_secret").or_insert_with(|| "secret".into());
     }
     options.retain(|_, value| !value.is_null());
-    let start = Now {
-        wall: fields.integer("wall0")?.unwrap_or(1_700_000_000_000),
-        boot: fields.integer("boot0")?.unwrap_or(0),
-    };
-    let entropy = entropy(&fields.text("entropy")?.unwrap_or_else(|| "zeros".to_owned()))?;
-    fields.end()?;
-    Ok(Given { options: Value::Object(options).to_string(), start, entropy })
+    Value::Object(options).to_string()
 }
 
 /// `zeros`, or up to 64 hexadecimal digits with zeros behind them.
