@@ -125,6 +125,8 @@ pub(crate) struct Rare {
     /// How the last flight ended, for those who waited for it and have yet to ask, if not with the token in hand.
     pub(crate) outcome: Option<(FlightId, Outcome)>,
     pub(crate) rejections: Rejections,
+    /// The token that was taken out of use last: it must not come back out of the store.
+    pub(crate) dropped: Option<Secret>,
     /// The record as the shared store has it.
     pub(crate) stored: Option<Secret>,
     /// A record that the store has yet to take, and when to try again.
@@ -221,6 +223,19 @@ impl Cache {
             ends.insert((i64::MIN, key));
             Entry { end: i64::MIN, ..Entry::default() }
         }))
+    }
+
+    /// Takes the token in hand out of use, for good.
+    pub(crate) fn drop_token(&mut self, key: Key) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            let dropped = entry.held.as_ref().map(|held| held.token.access_token.clone());
+            if dropped.is_some() || entry.rare.is_some() {
+                let rare = entry.rare();
+                rare.outcome = None;
+                rare.dropped = dropped.or(rare.dropped.take());
+            }
+        }
+        self.hold(key, None);
     }
 
     /// Puts a token into an entry, or takes it out.

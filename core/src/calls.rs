@@ -134,10 +134,7 @@ impl Core {
             }
         }
         rejections.dropped = true;
-        if let Some(rare) = &mut entry.rare {
-            rare.outcome = None;
-        }
-        self.cache.hold(key, None);
+        self.cache.drop_token(key);
         turn.notice(NoticeKind::Rejected(refused), Some(key), None);
         turn.step.withdraw.push(Withdraw { key: Some(key), generation: Some(refused) });
         verdict

@@ -11,7 +11,7 @@ use crate::cache::{Held, Key, Outcome, Refresh, RefreshState};
 use crate::clock::Now;
 use crate::config::{Credential, Grant};
 use crate::error::{Error, ErrorCode};
-use crate::event::{FailureKind, Received, StoreResult, Want};
+use crate::event::{Ask, FailureKind, Received, StoreResult, Want};
 use crate::exchange::{Exchange, TokenRequest};
 use crate::machine::{Core, Turn, closed};
 use crate::notice::{NoticeKind, Reason};
@@ -53,6 +53,8 @@ pub(crate) struct Work {
     subject: Option<String>,
     scope: Option<Vec<String>>,
     reason: Reason,
+    /// Neither the token in hand nor the store's will do.
+    insists: bool,
     code: Option<Code>,
 }
 
@@ -64,12 +66,16 @@ pub(crate) struct Code {
 }
 
 impl Work {
-    pub(crate) fn renew(want: &Want, reason: Reason) -> Self {
-        Self { subject: want.subject.clone(), scope: want.scope.clone(), reason, code: None }
+    pub(crate) fn renew(ask: &Ask, reason: Reason) -> Self {
+        Self { insists: ask.force, ..Self::new(&ask.want, reason) }
     }
 
     pub(crate) fn exchange(want: &Want, code: Code) -> Self {
-        Self { code: Some(code), ..Self::renew(want, Reason::Exchanged) }
+        Self { code: Some(code), ..Self::new(want, Reason::Exchanged) }
+    }
+
+    fn new(want: &Want, reason: Reason) -> Self {
+        Self { subject: want.subject.clone(), scope: want.scope.clone(), reason, insists: false, code: None }
     }
 }
 
@@ -762,7 +768,7 @@ impl Core {
     fn adopt_record(&mut self, id: FlightId, text: Option<Secret>, turn: &mut Turn<'_>) {
         let now = turn.now;
         let Some(flight) = self.flights.get(&id) else { return };
-        let (key, reason, is_code) = (flight.key, flight.work.reason, flight.work.code.is_some());
+        let (key, insists, is_code) = (flight.key, flight.work.insists, flight.work.code.is_some());
         let record = text.as_ref().and_then(Record::read);
         let Some(entry) = self.cache.find_mut(&key) else { return };
         entry.rare().stored = text;
@@ -779,15 +785,17 @@ impl Core {
                 };
                 rare.refresh = Some(Refresh { token: stored.token, state, scope: stored.scope });
             }
+            let known = entry.held.as_ref().map(|held| held.token.access_token.clone());
+            let dropped = entry.rare.as_ref().and_then(|rare| rare.dropped.clone());
             let newer = record
                 .token
-                .filter(|stored| entry.held.as_ref().is_none_or(|held| held.token.access_token != stored.access_token));
+                .filter(|stored| ![&known, &dropped].into_iter().flatten().any(|token| *token == stored.access_token));
             if let Some(stored) = newer {
                 let left = stored.expires.saturating_sub(now.wall);
                 let expires = Now { wall: stored.expires, boot: now.boot.saturating_add(left) };
                 let life = stored.life.max(left);
                 let enough = left > self.margins(life).soft || left > 0 && self.waits_for_expiry(key);
-                if enough && !matches!(reason, Reason::Forced) {
+                if enough && !insists {
                     let generation = self.cache.find(&key).map_or(1, |entry| entry.generation);
                     let held = self.make_held(
                         key,

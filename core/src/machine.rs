@@ -231,7 +231,7 @@ impl Core {
         }
         if let (true, Some(rare)) = (shared_store, &mut entry.rare) {
             if mem::take(&mut rare.reload) && entry.flight.is_none() {
-                let work = Work::renew(&ask.want, Reason::Cold);
+                let work = Work::renew(ask, Reason::Cold);
                 let flight = self.take_off(key, work, None, turn);
                 return Ok(Answer::Wait { flight, until: deadline });
             }
@@ -276,7 +276,7 @@ impl Core {
                 let until = blocked.unwrap_or(i64::MAX).min(good.token.expires.boot);
                 return Ok(self.lend_until(&good, until, ask, false));
             }
-            let flight = self.take_off(key, Work::renew(&ask.want, reason), None, turn);
+            let flight = self.take_off(key, Work::renew(ask, reason), None, turn);
             return Ok(match reason {
                 Reason::Forced => Answer::Wait { flight, until: deadline },
                 Reason::Soft if self.config.aside => {
@@ -294,7 +294,7 @@ impl Core {
             None => None,
             Some(next) => Some(self.sleep_or_fail(key, next, deadline, now)?),
         };
-        let flight = self.take_off(key, Work::renew(&ask.want, reason), sleep, turn);
+        let flight = self.take_off(key, Work::renew(ask, reason), sleep, turn);
         Ok(Answer::Wait { flight, until: deadline })
     }
 
@@ -357,7 +357,7 @@ impl Core {
                 }
                 let next = self.blocked_until(key, 0, now).unwrap_or(now.boot);
                 Some(self.sleep_or_fail(key, next, deadline, now).map(|until| {
-                    let flight = self.take_off(key, Work::renew(&ask.want, Reason::Cold), Some(until), turn);
+                    let flight = self.take_off(key, Work::renew(ask, Reason::Cold), Some(until), turn);
                     Answer::Wait { flight, until: deadline }
                 }))
             }
@@ -552,10 +552,7 @@ impl Core {
 
     fn invalidate(&mut self, want: &Want, turn: &mut Turn<'_>) {
         let key = self.key(want);
-        self.cache.hold(key, None);
-        if let Some(rare) = self.cache.find_mut(&key).and_then(|entry| entry.rare.as_mut()) {
-            rare.outcome = None;
-        }
+        self.cache.drop_token(key);
         turn.step.withdraw.push(Withdraw { key: Some(key), generation: None });
     }
 
