@@ -57,7 +57,8 @@ const SUITES: &[Suite] = &[
         Program::Python("tests/packaging/python", "-m pytest -q tests/packaging/python"),
     ),
     Suite::new("schemas", Report::Plain, Program::Python("tests/schemas", "tests/schemas/run.py")),
-    Suite::new("examples", Report::Plain, Program::Python("examples/python", "tests/examples/run.py")).with(&[Host::Node]),
+    Suite::new("examples", Report::Plain, Program::Python("examples/python", "tests/examples/run.py"))
+        .with(&[Host::Node]),
     Suite::new("peers", Report::Plain, Program::Python("tests/peers", "tests/peers/run.py")).with(&[Host::Node]),
     Suite::new("demo", Report::Plain, Program::Cargo("xtask demo --yes")).with(&[Host::Node, Host::Python]),
 ];
