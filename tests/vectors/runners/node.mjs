@@ -648,7 +648,7 @@ async function play(world, client, callers, sent, step, differences) {
     case "answered": {
       const { token } = callers.get(step.answered)[0];
       const { url, status } = step;
-      const answer = await settledOf(client.reject(token, "GET", url, status, readLines(step.headers)));
+      const answer = await settledOf(view(step.want).reject(token, "GET", url, status, readLines(step.headers)));
       subset("answer", step.answer, answer.value ?? failureOf(answer.error), differences);
       return;
     }
@@ -661,6 +661,9 @@ async function play(world, client, callers, sent, step, differences) {
     case "drop":
       for (const { abort } of callers.get(step.drop)) abort.abort();
       callers.delete(step.drop);
+      return;
+    case "invalidate":
+      await view(step.invalidate === true ? {} : step.invalidate).invalidate();
       return;
     case "close":
       void client.close();

@@ -839,6 +839,10 @@ class Play:
             for result in self.callers.pop(step["drop"]):
                 self.host.cancel(result)
             return None
+        if word == "invalidate":
+            forgotten = self.view({} if step["invalidate"] is True else step["invalidate"])
+            self.host.run(forgotten.invalidate)
+            return None
         if word == "close":
             self.host.run(self.client.close)
             return None

@@ -34,6 +34,7 @@ pub(crate) trait Shell: Sized {
     fn token(&self, options: TokenOptions) -> Caller<Token>;
     fn headers(&self, method: &str, url: &str) -> Caller<Headers>;
     fn reject(&self, token: &Token, url: &str, status: u16, headers: &[(String, String)]) -> Result<bool, Error>;
+    fn invalidate(&self);
     fn close(&self);
     /// Lets everything go on that can.
     fn rest(&self);
@@ -321,6 +322,11 @@ impl<S: Shell> Play<S> {
                 self.shell.adopt(&field("/want/subject"), &field("/refresh_token")).map_err(refused)?;
             }
             "drop" => self.callers.remove(&text(&value)).into_iter().flatten().for_each(|caller| caller.cancel()),
+            "invalidate" => {
+                let want = if value == json!(true) { json!({}) } else { value };
+                let want: Want = serde_json::from_value(want).map_err(|error| format!("  `invalidate`: {error}"))?;
+                self.shell.view(&want).map_err(refused)?.invalidate();
+            }
             "close" => self.shell.close(),
             "tick" => {}
             _ => return Err(format!("  `{word}` is not understood in a run through a client")),
