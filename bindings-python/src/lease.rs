@@ -91,6 +91,25 @@ impl LeaseCell {
         self.good(py, false)
     }
 
+    /// A token with life left. See `remint.Client`.
+    ///
+    /// Whoever has to wait does so above this frame. At exit, CPython before 3.14 ends such threads by unwinding them, which
+    /// this crate's frames let through as long as panics abort: as in every build that ships.
+    #[pyo3(signature = (min_ttl=None, force=None, timeout=None), text_signature = "($self, min_ttl=0, force=False, timeout=30)")]
+    fn token<'py>(
+        slf: &Bound<'py, Self>,
+        min_ttl: Option<Bound<'py, PyAny>>,
+        force: Option<Bound<'py, PyAny>>,
+        timeout: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        if min_ttl.is_none() && force.is_none() {
+            if let Some(token) = slf.get().good(slf.py(), true)? {
+                return Ok(token.into_any());
+            }
+        }
+        Ok(slf.call_method1("_acquire", (min_ttl, force, timeout))?.unbind())
+    }
+
     /// The token that may be handed out without asking the core.
     fn _fresh(&self, py: Python<'_>) -> PyResult<Option<Py<Token>>> {
         self.good(py, true)
@@ -144,21 +163,25 @@ impl LeaseCell {
     fn good(&self, py: Python<'_>, settled: bool) -> PyResult<Option<Py<Token>>> {
         let Some((core, clock)) = self.bound.get() else { return Ok(None) };
         let now = clock::read(clock.as_ref().map(|clock| clock.bind(py)))?;
-        // The lock ends here: nothing else is locked, and no Python code runs, while it is held.
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(held) = held else { return Ok(None) };
         let (epoch, settlements) = core.get().since();
-        let end = if settled { held.recheck } else { held.expires };
-        if now.until(end) <= 0 || settled && settlements != held.settled {
-            return Ok(None);
-        }
-        let since = held.epoch.load(Ordering::Acquire);
-        if epoch != since {
-            if !core.get().is_good(py, &held.key, held.generation, since) {
+        let (held, since) = {
+            // Nothing else is locked, and no Python code runs, while this lock is held.
+            let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(held) = &*held else { return Ok(None) };
+            let end = if settled { held.recheck } else { held.expires };
+            if now.until(end) <= 0 || settled && settlements != held.settled {
                 return Ok(None);
             }
-            held.epoch.store(epoch, Ordering::Release);
+            let since = held.epoch.load(Ordering::Acquire);
+            if epoch == since {
+                return Ok(Some(held.token.clone_ref(py)));
+            }
+            (held.clone(), since)
+        };
+        if !core.get().is_good(py, &held.key, held.generation, since) {
+            return Ok(None);
         }
+        held.epoch.store(epoch, Ordering::Release);
         Ok(Some(held.token.clone_ref(py)))
     }
 }

@@ -189,19 +189,15 @@ class Client(Base):
     # A host without background refreshes may be one without threads.
     _threads = False
 
-    def token(self, min_ttl: float = 0, force: bool = False, timeout: float = 30) -> Token:
-        """A valid token: the cached one, or a new one. One request serves however many callers wait for it.
+    if TYPE_CHECKING:
 
-        ``min_ttl`` is how many seconds of life it must have left. ``force`` asks for another than the cached one.
-        ``timeout`` is how many seconds to wait. Raises `RemintError`.
-        """
-        # In Python, so that no native frame is below a thread that waits: at exit it could not be unwound.
-        if not min_ttl and not force:
-            token = self._fresh()
-            if token is not None:
-                return token
-        fetched: Token = self._run(self._obtain(min_ttl, force, timeout))["token"]
-        return fetched
+        def token(self, min_ttl: float = 0, force: bool = False, timeout: float = 30) -> Token:
+            """A valid token: the cached one, or a new one. One request serves however many callers wait for it.
+
+            ``min_ttl`` is how many seconds of life it must have left. ``force`` asks for another than the cached one.
+            ``timeout`` is how many seconds to wait. Raises `RemintError`.
+            """
+            raise NotImplementedError
 
     @classmethod
     def static(cls, token: str, **options: Any) -> Client:
@@ -256,6 +252,9 @@ class Client(Base):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    def _acquire(self, min_ttl: float | None, force: bool | None, timeout: float | None) -> Any:
+        return self._run(self._obtain(min_ttl, force, timeout))["token"]
 
     def _run(self, flow: Flow[T]) -> T:
         try:

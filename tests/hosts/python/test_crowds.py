@@ -380,6 +380,26 @@ time.sleep(0.3)
     assert lane.rapidomize().with_subject("bob", refresh_token=saved.read_text()).token()
 
 
+def test_daemon_threads_that_wait_while_the_process_ends_do_not_crash_it() -> None:
+    # CPython before 3.14 ends such a thread by unwinding it, native frames and all, when it wants to go on.
+    program = """
+import threading, time, remint
+def send(request, timeout, cap):
+    time.sleep(5)
+client = remint.Client("phoenix-wallet", client_id="a", client_secret="b", http=send, request_timeout=0.1)
+def wait(seconds):
+    try:
+        client.token(timeout=seconds)
+    except remint.RemintError:
+        pass
+for number in range(60):
+    threading.Thread(target=wait, args=(0.3 + number * 0.03,), daemon=True).start()
+slow_to_tear_down = [{number: str(number)} for number in range(400000)]
+"""
+    for _ in range(3):
+        run_program(program)
+
+
 def test_close_waits_for_what_is_in_the_air(lane: Lane) -> None:
     lane.settings(token_latency_ms=400)
     wallet = lane.wallet()
