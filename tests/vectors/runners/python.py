@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import heapq
 import json
+import os
 import sys
 import threading
 import traceback
@@ -868,44 +869,47 @@ class Play:
 # All of it.
 
 
+class Counts:
+    """How many vectors passed and failed; what a failure was is printed at once."""
+
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def run(self, name, act):
+        try:
+            act()
+        except Exception as error:
+            text = str(error) if isinstance(error, Problem) else traceback.format_exc()
+            print(f"FAILED {name}\n{text}\n")
+            self.failed += 1
+        else:
+            self.passed += 1
+
+
 def main():
     if len(sys.argv) != 2:
         print("a directory is expected: python python.py DIR", file=sys.stderr)
         return 2
-    directory = Path(sys.argv[1])
-    counts = {True: 0, False: 0}
-
-    def count(name, run):
-        try:
-            run()
-        except Problem as problem:
-            print(f"FAILED {name}\n{problem}\n")
-            counts[False] += 1
-        except Exception:
-            print(f"FAILED {name}\n{traceback.format_exc()}")
-            counts[False] += 1
-        else:
-            counts[True] += 1
-
+    directory, counts = Path(sys.argv[1]), Counts()
+    # A caller is small: a thousand of them are at work in some vectors.
     threading.stack_size(256 * 1024)
     for path in vector_files(directory):
         file = path.relative_to(directory)
-        found = []
-        count_of_file = lambda: found.extend(vectors_of(path))  # noqa: E731
         try:
-            count_of_file()
+            vectors = vectors_of(path)
         except Problem as problem:
             print(f"FAILED {file}\n{problem}\n")
-            counts[False] += 1
-        for number, vector in enumerate(found, 1):
-            name = f"{file}: {vector['id']}" if "id" in vector else f"{file} #{number}"
-            name = f"{name}: {vector.get('title')}"
-            count(name, lambda: run_on_machine(vector))
+            counts.failed += 1
+            continue
+        for number, vector in enumerate(vectors, 1):
+            place = f"{file}: {vector['id']}" if "id" in vector else f"{file} #{number}"
+            name = f"{place}: {vector.get('title')}"
+            counts.run(name, lambda: run_on_machine(vector))
             if vector.get("client", any("drop" in step for step in vector.get("steps", []))):
                 for host in (Threads, Tasks):
-                    count(f"{name} (through {host.title})", lambda: asyncio.run(run_on_client(vector, host)))
-    print(f"{counts[True]} passed, {counts[False]} failed")
-    return 0 if counts[True] and not counts[False] else 1
+                    counts.run(f"{name} (through {host.title})", lambda: asyncio.run(run_on_client(vector, host)))
+    print(f"{counts.passed} passed, {counts.failed} failed")
+    return 0 if counts.passed and not counts.failed else 1
 
 
 if __name__ == "__main__":
@@ -913,4 +917,4 @@ if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
     # Threads of callers that a vector leaves waiting would keep the process.
-    __import__("os")._exit(code)
+    os._exit(code)

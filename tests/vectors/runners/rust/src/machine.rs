@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::compare::subset;
 use crate::fields::Fields;
 use crate::keep::Kept;
-use crate::outcome::{compare, expected, leaks};
+use crate::outcome::{compare, expected, leaks, notice};
 use crate::simulate::simulate;
 
 /// The words of a step. Each step has exactly one.
@@ -200,11 +200,11 @@ fn one(
     let times = fields.integer("times")?.unwrap_or(1);
     let keep = fields.take("keep");
     let check = fields.take("check");
-    let event = event(process, word, value, &mut fields, now)?;
+    let act = act(process, word, value, &mut fields)?;
     let mut expected = expected(&mut fields);
     fields.end()?;
     for _ in 0..times {
-        let outcome = carry_out(process, event.clone(), now, &entropy)?;
+        let outcome = carry_out(process, act.clone(), now, &entropy)?;
         if let Some(keep) = &keep {
             kept.keep(keep.clone(), &outcome)?;
             expected = expected.iter().map(|(name, value)| (name.clone(), kept.fill(value))).collect();
@@ -228,7 +228,8 @@ enum Act {
     Nothing,
 }
 
-fn event(process: &Process, word: &str, value: Value, fields: &mut Fields, now: Now) -> Result<Act, String> {
+/// What a step asks for.
+fn act(process: &Process, word: &str, value: Value, fields: &mut Fields) -> Result<Act, String> {
     let plain = |event: Value| {
         let event = serde_json::from_value(event).map_err(|error| format!("  no event of the machine: {error}"))?;
         Ok(Act::Handle(Box::new(event), None))
@@ -295,7 +296,7 @@ fn event(process: &Process, word: &str, value: Value, fields: &mut Fields, now: 
             let Incoming { status, headers, body } = answer(fields)?;
             Ok(Act::Finish { status, headers, body })
         }
-        _ => Err(format!("  `{word}: {value}` is not understood at {now:?}")),
+        _ => Err(format!("  `{word}: {value}` is not understood")),
     }
 }
 
@@ -334,19 +335,7 @@ pub(crate) fn outcome(step: &Step) -> Result<Value, String> {
 }
 
 fn token_json(token: &TokenSet) -> Value {
-    let oddities: Vec<String> = token
-        .oddities
-        .iter()
-        .map(|oddity| {
-            let oddity = json!(oddity);
-            let code = oddity.get("notice").and_then(Value::as_str).unwrap_or_default().to_owned();
-            match oddity.get("detail") {
-                None | Some(Value::Null) => code,
-                Some(Value::String(detail)) => format!("{code}:{detail}"),
-                Some(detail) => format!("{code}:{detail}"),
-            }
-        })
-        .collect();
+    let oddities: Vec<String> = token.oddities.iter().map(|oddity| notice(&json!(oddity))).collect();
     json!({
         "access_token": token.access_token.expose(),
         "token_type": token.token_type,
