@@ -5,16 +5,16 @@ It needs the packages installed: `cargo xtask test examples` does that.
 """
 
 import argparse
-import subprocess
 import sys
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import profiles
+import programs
 import providers
 import story
-from authority import ROOT, Authority, cargo
+from authority import Authority
 
 HOSTS = ("rust", "node", "python")
 TESTS = [(kind.__name__, *test) for kind in (providers, profiles, story) for test in kind.TESTS]
@@ -37,7 +37,7 @@ def main():
     if not selected:
         parser.error(f"no test has `{arguments.only}` in its name")
     if "rust" in hosts:
-        subprocess.run(cargo("build", "examples-rust"), cwd=ROOT, check=True)
+        programs.executables()
 
     started = time.monotonic()
     with Authority() as authority, ThreadPoolExecutor(4) as threads:
