@@ -9,7 +9,6 @@ use std::error::Error;
 use remint::Builder;
 
 /// Options from environment variables of the same name in capitals, where they are set.
-#[must_use]
 pub fn from_environment(options: Builder, names: &[&str]) -> Builder {
     names.iter().fold(options, |options, name| match env::var(name.to_uppercase()) {
         // A provider on this machine has no certificate.

@@ -11,7 +11,7 @@ pub struct Ureq(pub Agent);
 
 impl Transport for Ureq {
     fn send(&self, outgoing: Outgoing) -> Result<Incoming, SendError> {
-        let request = Request::builder().method(&*outgoing.request.method).uri(&*outgoing.request.url);
+        let request = Request::builder().method(outgoing.request.method).uri(outgoing.request.url.as_str());
         let headers = outgoing.request.headers.iter().map(|(name, value)| (&**name, &**value));
         let request = with_headers(request, headers);
         let response = match outgoing.request.body {

@@ -134,14 +134,14 @@ impl Lane {
         self.control("PUT", "settings", settings);
     }
 
-    /// What arrived so far.
-    pub fn counters(&self) -> Value {
-        self.control("GET", "counters", &Value::Null)
+    /// One of the counters, such as `/api/by_status/401`; zero if there is none of that name yet.
+    pub fn count(&self, pointer: &str) -> u64 {
+        self.control("GET", "counters", &Value::Null).pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
     }
 
     /// How many token requests arrived.
     pub fn token_requests(&self) -> u64 {
-        self.counters()["token"]["total"].as_u64().expect("a number")
+        self.count("/token/total")
     }
 
     /// A refresh token of a user's.
