@@ -64,7 +64,7 @@ fn is_plain(byte: u8) -> bool {
 }
 
 /// Every byte's answer, which takes one load instead of a dozen comparisons.
-const PLAIN: [bool; 256] = {
+static PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
     let mut bytes = b"*-._0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz".as_slice();
     while let [byte, rest @ ..] = bytes {

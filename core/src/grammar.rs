@@ -18,6 +18,11 @@ pub(crate) fn is_unreserved(character: char) -> bool {
     character.is_ascii_alphanumeric() || "-._~".contains(character)
 }
 
+/// A byte of a bearer token, but for the `=` at its end (RFC 6750 section 2.1).
+pub(crate) const fn is_b64token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
+}
+
 /// A set of characters, and words for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Characters {
@@ -61,7 +66,7 @@ pub(crate) const UNRESERVED: Characters =
 
 /// The characters of a bearer token (RFC 6750 section 2.1).
 pub(crate) const B64TOKEN: Characters = Characters {
-    contains: |character| character.is_ascii_alphanumeric() || "-._~+/=".contains(character),
+    contains: |character| character == '=' || u8::try_from(character).is_ok_and(is_b64token),
     words: "letters, digits, `-`, `.`, `_`, `~`, `+` and `/` are allowed, and `=` at the end (RFC 6750 section 2.1)",
 };
 

@@ -1,31 +1,33 @@
 //! Bounded reading of the JSON objects that servers answer with.
 //!
-//! Values are kept as their text until somebody asks for them. So nothing is converted that is not needed,
-//! numbers mean the same whatever features of `serde_json` another crate turns on, and no error text of
-//! its own, which would repeat values, ever comes into being.
+//! One pass checks the syntax and finds where values are; they are kept as their text until somebody asks for them. So nothing
+//! is converted that is not needed, and no error text, which would repeat values, ever comes into being.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
+use core::ops::Deref;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use crate::grammar::is_b64token;
 
 /// The members of one object, in their order.
-pub(crate) struct Object<'a>(Vec<(Key<'a>, &'a RawValue)>);
+pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, Raw<'a>)>);
 
 /// The value of a member. `null` is not among them: it counts as absent (STD-37).
 pub(crate) enum Value<'a> {
     Bool(bool),
     /// The number's text.
     Number(&'a str),
-    Text(Cow<'a, str>),
+    Text(Text<'a>),
     /// The texts of an array; none if it holds anything but texts.
     Texts(Option<Vec<Cow<'a, str>>>),
-    /// The object's text.
-    Object(&'a str),
+    Object,
+}
+
+/// A text. It derefs to `str`.
+pub(crate) struct Text<'a> {
+    text: Cow<'a, str>,
+    is_b64token: bool,
 }
 
 /// Why an object cannot be used.
@@ -48,145 +50,349 @@ pub(crate) enum Fault {
 impl<'a> Object<'a> {
     /// Reads an object within the bounds, members that nobody asks for included.
     pub(crate) fn parse(text: &'a str) -> Result<Self, Fault> {
-        let object = Self::members(text)?;
-        let mut bounds = Bounds { depth: 1, members: object.0.len() };
-        for (_, value) in &object.0 {
-            bounds.check(value.get())?;
+        let mut scanner = Scanner { rest: text, members: 0 };
+        let mut members = Vec::with_capacity(8);
+        if scanner.peek()? != b'{' {
+            return Err(Fault::NotAnObject);
         }
-        Ok(object)
+        scanner.object(1, |name, value| members.push((name, value)))?;
+        match scanner.peek() {
+            Ok(_) => Err(Fault::NotAnObject),
+            Err(_) => Ok(Self(members)),
+        }
     }
 
     /// The member that a path of names leads to, if it is there and not `null`.
     pub(crate) fn find(&self, path: &[impl AsRef<str>]) -> Result<Option<Value<'a>>, Fault> {
         let Some((name, rest)) = path.split_first() else { return Ok(None) };
         let mut found = None;
-        for (key, value) in &self.0 {
-            if key.0 == name.as_ref() {
-                if found.is_some() {
-                    return Err(Fault::Repeated);
-                }
-                found = Some(value.get());
+        for (known, value) in &self.0 {
+            if known == name.as_ref() && found.replace(*value).is_some() {
+                return Err(Fault::Repeated);
             }
         }
-        let Some(value) = found else { return Ok(None) };
-        let value = Value::read(value)?;
-        match value {
-            _ if rest.is_empty() => Ok(value),
-            None => Ok(None),
-            Some(Value::Object(inner)) => Self::members(inner)?.find(rest),
-            Some(_) => Err(Fault::NoObjectOnPath),
-        }
-    }
-
-    fn members(text: &'a str) -> Result<Self, Fault> {
-        let mut members = Vec::with_capacity(8);
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let read = deserializer.deserialize_map(Members(&mut members)).and_then(|()| deserializer.end());
-        match read {
-            Ok(()) => Ok(Self(members)),
-            Err(_) if members.len() == MAX_MEMBERS => Err(Fault::TooManyMembers),
-            Err(error) if error.is_eof() => Err(Fault::CutShort),
-            Err(_) => Err(Fault::NotAnObject),
+        match found.unwrap_or(Raw::Null) {
+            Raw::Null => Ok(None),
+            value if rest.is_empty() => value.read().map(Some),
+            Raw::Object(inner) => Self::parse(inner)?.find(rest),
+            _ => Err(Fault::NoObjectOnPath),
         }
     }
 }
 
-impl<'a> Value<'a> {
-    /// Reads the text of a value that is known to be JSON.
-    fn read(text: &'a str) -> Result<Option<Self>, Fault> {
-        Ok(Some(match text.as_bytes().first() {
-            Some(b'n') => return Ok(None),
-            Some(b't') => Self::Bool(true),
-            Some(b'f') => Self::Bool(false),
-            Some(b'"') => Self::Text(string(text)?),
-            Some(b'{') => Self::Object(text),
-            Some(b'[') => {
-                let texts = serde_json::from_str::<Vec<Key<'_>>>(text);
-                Self::Texts(texts.ok().map(|texts| texts.into_iter().map(|text| text.0).collect()))
-            }
-            _ => Self::Number(text),
-        }))
+/// A value whose syntax was checked.
+#[derive(Clone, Copy)]
+enum Raw<'a> {
+    Null,
+    Bool(bool),
+    Number(&'a str),
+    Text(Quoted<'a>),
+    Array(&'a str),
+    Object(&'a str),
+}
+
+/// A text in its quotes.
+#[derive(Clone, Copy)]
+struct Quoted<'a> {
+    text: &'a str,
+    has_escapes: bool,
+    is_b64token: bool,
+}
+
+impl<'a> Text<'a> {
+    /// Whether it was seen on the way that it has no byte that a bearer token may not have.
+    pub(crate) fn is_b64token(&self) -> bool {
+        self.is_b64token
+    }
+
+    pub(crate) fn into_owned(self) -> String {
+        self.text.into_owned()
     }
 }
 
-/// A text, borrowed if it has no escapes.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-
-struct Members<'m, 'a>(&'m mut Vec<(Key<'a>, &'a RawValue)>);
-
-impl<'de> Visitor<'de> for Members<'_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self { text: text.into(), is_b64token: text.bytes().all(is_b64token) }
     }
+}
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(member) = map.next_entry()? {
-            if self.0.len() == MAX_MEMBERS {
-                return Err(A::Error::custom("too many members"));
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl<'a> Raw<'a> {
+    /// What it stands for; [`Raw::Null`] is dealt with before.
+    fn read(self) -> Result<Value<'a>, Fault> {
+        Ok(match self {
+            Self::Null => return Err(Fault::NotAnObject),
+            Self::Bool(value) => Value::Bool(value),
+            Self::Number(text) => Value::Number(text),
+            Self::Text(quoted) => Value::Text(quoted.read()?),
+            Self::Object(_) => Value::Object,
+            Self::Array(text) => {
+                let mut texts = Some(Vec::new());
+                Scanner { rest: text, members: 0 }.array(1, |item| match (&mut texts, item) {
+                    (Some(texts), Self::Text(quoted)) => texts.push(quoted),
+                    _ => texts = None,
+                })?;
+                Value::Texts(
+                    texts.and_then(|texts| texts.into_iter().map(|quoted| Some(quoted.read().ok()?.text)).collect()),
+                )
             }
-            self.0.push(member);
+        })
+    }
+}
+
+impl<'a> Quoted<'a> {
+    /// The text, borrowed if it has no escapes. A lone surrogate is none.
+    fn read(self) -> Result<Text<'a>, Fault> {
+        if self.has_escapes {
+            let text = serde_json::from_str::<String>(self.text).map_err(|_| Fault::NotAnObject)?;
+            return Ok(Text { is_b64token: text.bytes().all(is_b64token), text: text.into() });
         }
-        Ok(())
+        let inner = self.text.get(1..self.text.len().saturating_sub(1)).ok_or(Fault::NotAnObject)?;
+        Ok(Text { text: inner.into(), is_b64token: self.is_b64token })
     }
 }
 
-/// What has been seen of an object so far.
-struct Bounds {
-    depth: usize,
+/// What is still to be read, and how many members were seen.
+struct Scanner<'a> {
+    rest: &'a str,
     members: usize,
 }
 
-impl Bounds {
-    /// Goes over the text of one member. It is known to be JSON, so brackets match, and colons outside
-    /// strings are members.
-    fn check(&mut self, text: &str) -> Result<(), Fault> {
-        if !text.starts_with(['{', '[']) {
-            return Ok(());
+impl<'a> Scanner<'a> {
+    /// The next byte that is no blank.
+    fn peek(&mut self) -> Result<u8, Fault> {
+        loop {
+            match self.rest.as_bytes() {
+                [b' ' | b'\t' | b'\n' | b'\r', ..] => self.skip(1),
+                [byte, ..] => return Ok(*byte),
+                [] => return Err(Fault::CutShort),
+            }
         }
-        let mut bytes = text.bytes();
-        while let Some(byte) = bytes.next() {
-            match byte {
-                b'{' | b'[' => self.depth = self.depth.saturating_add(1),
-                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
-                b':' => self.members = self.members.saturating_add(1),
-                b'"' => skip_string(&mut bytes),
-                _ => {}
-            }
-            if self.depth > MAX_DEPTH {
-                return Err(Fault::TooDeep);
-            }
-            if self.members > MAX_MEMBERS {
+    }
+
+    /// Goes past ASCII that was looked at.
+    fn skip(&mut self, length: usize) {
+        self.rest = self.rest.get(length..).unwrap_or_default();
+    }
+
+    /// The text from `start` to here.
+    fn since(&self, start: &'a str) -> &'a str {
+        start.get(..start.len().saturating_sub(self.rest.len())).unwrap_or_default()
+    }
+
+    /// An object, whose bracket is the next byte.
+    fn object(&mut self, depth: usize, mut found: impl FnMut(Cow<'a, str>, Raw<'a>)) -> Result<(), Fault> {
+        self.list(depth, b'}', |scanner| {
+            scanner.members = scanner.members.saturating_add(1);
+            if scanner.members > MAX_MEMBERS {
                 return Err(Fault::TooManyMembers);
             }
+            if scanner.peek()? != b'"' {
+                return Err(Fault::NotAnObject);
+            }
+            let name = scanner.quoted()?;
+            if scanner.peek()? != b':' {
+                return Err(Fault::NotAnObject);
+            }
+            scanner.skip(1);
+            let value = scanner.value(depth)?;
+            found(name.read()?.text, value);
+            Ok(())
+        })
+    }
+
+    /// An array, whose bracket is the next byte.
+    fn array(&mut self, depth: usize, mut found: impl FnMut(Raw<'a>)) -> Result<(), Fault> {
+        self.list(depth, b']', |scanner| {
+            found(scanner.value(depth)?);
+            Ok(())
+        })
+    }
+
+    /// What stands between brackets, with commas between each two.
+    fn list(
+        &mut self,
+        depth: usize,
+        end: u8,
+        mut item: impl FnMut(&mut Self) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        if depth > MAX_DEPTH {
+            return Err(Fault::TooDeep);
+        }
+        self.skip(1);
+        if self.peek()? != end {
+            loop {
+                item(self)?;
+                match self.peek()? {
+                    b',' => self.skip(1),
+                    byte if byte == end => break,
+                    _ => return Err(Fault::NotAnObject),
+                }
+            }
+        }
+        self.skip(1);
+        Ok(())
+    }
+
+    /// A value inside of `depth` brackets.
+    fn value(&mut self, depth: usize) -> Result<Raw<'a>, Fault> {
+        let first = self.peek()?;
+        let start = self.rest;
+        let inner = depth.saturating_add(1);
+        match first {
+            b'"' => Ok(Raw::Text(self.quoted()?)),
+            b'{' => {
+                self.object(inner, |_, _| ())?;
+                Ok(Raw::Object(self.since(start)))
+            }
+            b'[' => {
+                self.array(inner, |_| ())?;
+                Ok(Raw::Array(self.since(start)))
+            }
+            b'-' | b'0'..=b'9' => {
+                self.number()?;
+                Ok(Raw::Number(self.since(start)))
+            }
+            b't' => self.word("true", Raw::Bool(true)),
+            b'f' => self.word("false", Raw::Bool(false)),
+            b'n' => self.word("null", Raw::Null),
+            _ => Err(Fault::NotAnObject),
+        }
+    }
+
+    fn word(&mut self, word: &str, value: Raw<'a>) -> Result<Raw<'a>, Fault> {
+        if self.rest.starts_with(word) {
+            self.skip(word.len());
+            return Ok(value);
+        }
+        Err(if word.starts_with(self.rest) { Fault::CutShort } else { Fault::NotAnObject })
+    }
+
+    fn number(&mut self) -> Result<(), Fault> {
+        if self.rest.starts_with('-') {
+            self.skip(1);
+        }
+        if self.rest.starts_with('0') {
+            self.skip(1);
+            if self.rest.starts_with(|next: char| next.is_ascii_digit()) {
+                return Err(Fault::NotAnObject);
+            }
+        } else {
+            self.digits()?;
+        }
+        if self.rest.starts_with('.') {
+            self.skip(1);
+            self.digits()?;
+        }
+        if self.rest.starts_with(['e', 'E']) {
+            self.skip(1);
+            if self.rest.starts_with(['+', '-']) {
+                self.skip(1);
+            }
+            self.digits()?;
         }
         Ok(())
     }
-}
 
-fn skip_string(bytes: &mut core::str::Bytes<'_>) {
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => return,
-            b'\\' => {
-                bytes.next();
+    /// At least one digit.
+    fn digits(&mut self) -> Result<(), Fault> {
+        let length = self.rest.bytes().take_while(u8::is_ascii_digit).count();
+        self.skip(length);
+        match (length, self.rest) {
+            (0, "") => Err(Fault::CutShort),
+            (0, _) => Err(Fault::NotAnObject),
+            _ => Ok(()),
+        }
+    }
+
+    /// A text, whose quote is the next byte.
+    fn quoted(&mut self) -> Result<Quoted<'a>, Fault> {
+        let start = self.rest;
+        let (mut has_escapes, mut is_b64token) = (false, true);
+        self.skip(1);
+        loop {
+            let (length, classes) = run(self.rest.as_bytes());
+            is_b64token &= classes & OTHER == 0;
+            self.skip(length);
+            match self.rest.as_bytes() {
+                [b'"', ..] => {
+                    self.skip(1);
+                    return Ok(Quoted { text: self.since(start), has_escapes, is_b64token });
+                }
+                [b'\\', b'u', digits @ ..] => {
+                    let count = digits.iter().take(4).take_while(|digit| digit.is_ascii_hexdigit()).count();
+                    if count < 4 {
+                        return Err(if count == digits.len() { Fault::CutShort } else { Fault::NotAnObject });
+                    }
+                    self.skip(6);
+                }
+                [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => self.skip(2),
+                [] | [b'\\'] => return Err(Fault::CutShort),
+                _ => return Err(Fault::NotAnObject),
             }
-            _ => {}
+            has_escapes = true;
         }
     }
 }
 
-fn string(quoted: &str) -> Result<Cow<'_, str>, Fault> {
-    let inner = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).ok_or(Fault::NotAnObject)?;
-    if !inner.as_bytes().contains(&b'\\') {
-        return Ok(Cow::Borrowed(inner));
+/// How many bytes there are before the first quote, backslash or control character, and what they are. Tokens are long, so
+/// this is where the time goes: two loads for each byte, and one test for eight.
+fn run(bytes: &[u8]) -> (usize, u8) {
+    let (mut length, mut seen) = (0usize, 0);
+    for word in bytes.chunks_exact(8).filter_map(<[u8]>::first_chunk) {
+        let [a, b, c, d, e, f, g, h] = *word;
+        let classes = class(a) | class(b) | class(c) | class(d) | class(e) | class(f) | class(g) | class(h);
+        if classes & STOP != 0 {
+            break;
+        }
+        seen |= classes;
+        length = length.saturating_add(8);
     }
-    serde_json::from_str::<String>(quoted).map(Cow::Owned).map_err(|_| Fault::NotAnObject)
+    for byte in bytes.get(length..).unwrap_or_default() {
+        let class = class(*byte);
+        if class & STOP != 0 {
+            break;
+        }
+        seen |= class;
+        length = length.saturating_add(1);
+    }
+    (length, seen)
 }
 
+fn class(byte: u8) -> u8 {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or(STOP)
+}
+
+/// Ends a run inside of a text: a quote, a backslash, a control character.
+const STOP: u8 = 1;
+/// May not stand in a bearer token.
+const OTHER: u8 = 2;
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = u8::MAX;
+    loop {
+        let class = match byte {
+            0..0x20 | b'"' | b'\\' => STOP,
+            _ if is_b64token(byte) => 0,
+            _ => OTHER,
+        };
+        #[expect(clippy::indexing_slicing, reason = "a byte is below 256, and this runs in the compiler")]
+        {
+            classes[byte as usize] = class;
+        }
+        if byte == 0 {
+            break classes;
+        }
+        byte -= 1;
+    }
+};
 const MAX_DEPTH: usize = 16;
 const MAX_MEMBERS: usize = 256;
 
@@ -274,7 +480,7 @@ mod tests {
     #[test]
     fn escapes_are_undone_and_lone_surrogates_refused() {
         let text = |text: &str| match Object::parse(text).and_then(|object| object.find(&["a"])) {
-            Ok(Some(Value::Text(text))) => Ok(String::from(text)),
+            Ok(Some(Value::Text(text))) => Ok(text.into_owned()),
             Ok(_) => Ok(String::new()),
             Err(fault) => Err(fault),
         };
