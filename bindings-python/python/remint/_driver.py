@@ -280,7 +280,7 @@ def _tick(operation: dict[str, Any]) -> dict[str, Any]:
 def _dumps(event: dict[str, Any]) -> str:
     from json import dumps
 
-    return dumps(event, allow_nan=False)
+    return dumps(event)
 
 
 def _sleep(seconds: float) -> None:
@@ -309,7 +309,7 @@ MAX_TIMER = 3_600_000
 MAX_CAUSES = 64
 #: Errors that come before the first byte of a request.
 NOT_SENT = frozenset(("ConnectionRefusedError", "gaierror", "SSLCertVerificationError", "ConnectError", "ConnectTimeout", "NewConnectionError", "ClientConnectorError"))
-TIMED_OUT = frozenset(("TimeoutError", "Timeout", "TimeoutException"))
+TIMED_OUT = frozenset(("TimeoutError", "timeout", "Timeout", "TimeoutException"))
 _drivers: set[ref[Driver]] = set()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
