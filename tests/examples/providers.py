@@ -104,8 +104,8 @@ def typescript(host, authority):
     code, out, err = programs.ended(program, variables)
     assert code == 75 and "status 503" in err, err
 
-    code, out, err = programs.ended(program, {**variables, "TOKEN_ENDPOINT": "http://127.0.0.1:1/token"})
-    assert code == 75 and "No answer arrived" in err, err
+    code, out, err = programs.ended(program, {**variables, "TOKEN_ENDPOINT": "http://127.0.0.1:2/token"})
+    assert code == 75 and "No answer arrived" in err and "could not be reached" in err, err
 
     code, out, err = programs.ended(program, {**variables, "TOKEN_ENDPOINT": "http://auth.example/token"})
     assert code == 1 and "invalid_option" in err and "tokenEndpoint" in err, err
