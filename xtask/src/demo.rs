@@ -404,5 +404,5 @@ const PROVIDERS: [Provider; 5] = [
 /// Where the drivers are.
 const FOLDER: &str = "examples/demo";
 /// Of the tokens that are to expire while we watch, in seconds.
-const LIFETIME: f64 = 5.0;
+const LIFETIME: f64 = 8.0;
 const PATIENCE: Duration = Duration::from_secs(20);
