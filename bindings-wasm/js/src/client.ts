@@ -50,17 +50,13 @@ export class Client {
 
   /** A valid token: the cached one, or a new one. One request serves however many callers wait for it. */
   token(options?: TokenOptions): Promise<Token> {
-    const { lease } = this.#view;
-    const { clock } = this.#driver;
-    if (options === undefined && clock.wall() < lease.recheckWall && clock.boot() < lease.recheck) return lease.promise;
-    return this.#acquire(options);
+    const lease = options === undefined ? this.#driver.fresh(this.#view) : undefined;
+    return lease === undefined ? this.#acquire(options) : lease.promise;
   }
 
   /** The cached token, if it may be used without a further look. Never sends a request. */
   peek(): Token | undefined {
-    const { lease } = this.#view;
-    const { clock } = this.#driver;
-    return clock.wall() < lease.recheckWall && clock.boot() < lease.recheck ? lease.token : undefined;
+    return this.#driver.fresh(this.#view)?.token;
   }
 
   /** What to put on this one request. */
@@ -77,6 +73,8 @@ export class Client {
     status: number,
     headers: Iterable<readonly [string, string]> = [],
   ): Promise<Verdict> {
+    if (!(token instanceof Token)) throw misuse("`token` must be a `Token` of this client");
+    check("status", status, "number");
     const { call } = originOf(token);
     const answered = { want: this.#view.want, call, url: String(url), status, headers: [...headers] };
     return this.#handle<Verdict>({ answered });
@@ -91,7 +89,10 @@ export class Client {
   withSubject(subject: string, options: { refreshToken?: string; onRotated?: OnRotated } = {}): Client {
     const want = { ...this.#view.want, subject };
     const { refreshToken: refresh_token, onRotated } = options;
+    check("subject", subject, "string");
+    if (onRotated !== undefined) check("onRotated", onRotated, "function");
     if (refresh_token !== undefined) {
+      check("refreshToken", refresh_token, "string");
       this.#handle({ start: { flow: { adopt: { want, refresh_token, on_rotated: onRotated !== undefined } } } });
     }
     if (onRotated !== undefined) this.#driver.onRotated.set(subject, onRotated);
@@ -107,7 +108,9 @@ export class Client {
       parameters?: Readonly<Record<string, string>>;
     } = {},
   ): Promise<{ url: string; session: string }> {
-    const { redirectUri: redirect_uri = "", parameters } = options;
+    const { redirectUri: redirect_uri = "", parameters = {} } = options;
+    check("redirectUri", redirect_uri, "string");
+    for (const [name, value] of Object.entries(parameters)) check(`parameters.${name}`, value, "string");
     const scope = options.scope === undefined ? this.#view.want.scope : toScope(options.scope);
     const flow = { authorization_url: { redirect_uri, scope, parameters } };
     return this.#handle<{ done: { url: string; session: string } }>({ start: { flow } }).done;
@@ -119,13 +122,16 @@ export class Client {
     session: string,
     options: { subject?: string | undefined; onRotated?: OnRotated; timeout?: number | undefined; signal?: AbortSignal } = {},
   ): Promise<Token> {
-    const { subject, onRotated, timeout, signal } = options;
+    const { subject = this.#view.want.subject, onRotated, timeout, signal } = options;
+    check("session", session, "string");
+    if (subject !== undefined) check("subject", subject, "string");
+    if (onRotated !== undefined) check("onRotated", onRotated, "function");
     const deadline = this.#deadline(timeout);
     const flow = { exchange: { callback: toQuery(callback), session, subject, on_rotated: onRotated !== undefined } };
     if (onRotated !== undefined) this.#driver.onRotated.set(subject, onRotated);
     const wait = this.#handle<Wait>({ start: { flow, deadline } });
-    const view = subject === undefined ? this.#view : { want: { ...this.#view.want, subject }, lease: NO_LEASE };
-    return this.#driver.acquire(view, { deadline }, signal, wait);
+    const want = subject === undefined ? {} : { subject };
+    return this.#driver.acquire({ want, lease: NO_LEASE }, { deadline }, signal, wait);
   }
 
   /** The URL with the token in its query, which logs and histories keep; and headers that keep it out of caches. */
@@ -146,7 +152,8 @@ export class Client {
   }
 
   async #acquire({ minTtl = 0, force = false, timeout, signal }: TokenOptions = {}): Promise<Token> {
-    if (!(minTtl >= 0)) throw misuse("`minTtl` must be a number of seconds, 0 or more");
+    checkSeconds("minTtl", minTtl);
+    check("force", force, "boolean");
     signal?.throwIfAborted();
     const cached = minTtl === 0 && !force ? this.peek() : undefined;
     if (cached !== undefined) return cached;
@@ -156,7 +163,7 @@ export class Client {
 
   #deadline(timeout: number | undefined): number | undefined {
     if (timeout === undefined) return undefined;
-    if (!(timeout >= 0)) throw misuse("`timeout` must be a number of seconds, 0 or more");
+    checkSeconds("timeout", timeout);
     return toMillis(this.#driver.clock.boot() / 1000 + timeout);
   }
 
@@ -168,6 +175,15 @@ export class Client {
 }
 
 const STATIC = { name: "static", title: "A token that is there already", grants: ["api_token"], api_token: { scheme: "Bearer" } };
+
+/** TypeScript says so too, and JavaScript doesn't. */
+function check(name: string, value: unknown, type: "boolean" | "function" | "number" | "string"): void {
+  if (typeof value !== type) throw misuse(`\`${name}\` must be a ${type}`);
+}
+
+function checkSeconds(name: string, value: unknown): void {
+  if (typeof value !== "number" || !(value >= 0)) throw misuse(`\`${name}\` must be a number of seconds, 0 or more`);
+}
 
 function toMillis(seconds: number): number {
   return Math.min(Math.floor(seconds * 1000), Number.MAX_SAFE_INTEGER);

@@ -2,7 +2,7 @@
  * The step machine without a host: for those who drive it themselves, and for the vectors.
  * An advanced entry, outside of semantic versioning. `tests/vectors/README.md` says what events and steps mean.
  */
-import { type Failure, inspect, toError } from "./errors.js";
+import { type Failure, inspect, misuse, toError } from "./errors.js";
 import { type NativeCore, type NativeExchange, native } from "./native.js";
 
 export { RemintError, ServerError, TransportError, UsageError } from "./errors.js";
@@ -113,12 +113,12 @@ export class Core {
   constructor(options: object, spell: (failure: Failure) => Failure);
   constructor(options: object, spell?: (failure: Failure) => Failure) {
     const { Core } = native();
-    this.#native = translated(() => new Core(bytes(JSON.stringify(options))), spell);
+    this.#native = translated(() => new Core(json(options)), spell);
   }
 
   /** Takes one event, an object with one member: `{ ask: { min_ttl: 60000 } }`. `entropy` is 32 fresh bytes. */
   handle(event: object, now: Now, entropy: Uint8Array): Step {
-    return JSON.parse(this.#native.handle(bytes(JSON.stringify(event)), now.wall, now.boot, entropy)) as Step;
+    return JSON.parse(this.#native.handle(json(event), now.wall, now.boot, entropy)) as Step;
   }
 
   /** Takes the answer to a `send`. */
@@ -149,7 +149,7 @@ export class Exchange implements HttpRequest {
 
   /** @internal */
   constructor(core: NativeCore, request: object) {
-    this.#native = translated(() => core.build(bytes(JSON.stringify(request)), this));
+    this.#native = translated(() => core.build(json(request), this));
   }
 
   /** Reads the answer, once. */
@@ -196,8 +196,15 @@ class FinishedRecord implements TokenRecord {
   }
 }
 
-function bytes(text: string): Uint8Array {
-  return Buffer.from(text);
+function json(value: object): Uint8Array {
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(value);
+  } catch {
+    // The error's own text would name parts of it.
+    throw misuse("what was given can't be written as JSON: it refers to itself, or holds a bigint");
+  }
+  return Buffer.from(text ?? "null");
 }
 
 /** A name and a value for each header, one a line. A line break inside of one cannot have come over HTTP. */

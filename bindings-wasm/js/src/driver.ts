@@ -93,6 +93,12 @@ export class Driver {
     return this.#follow(this.#core.handle(event, this.#now(), this.#host.random(32)));
   }
 
+  /** The lease that may be answered from now. This is the whole hot path. */
+  fresh({ lease }: View): Lease | undefined {
+    const { clock } = this.#host;
+    return clock.wall() < lease.recheckWall && clock.boot() < lease.recheck ? lease : undefined;
+  }
+
   /** A token for a caller, who may give up; the flight that they wait for goes on for the others. */
   async acquire(view: View, ask: Ask, signal?: AbortSignal | null, wait?: Wait): Promise<Token> {
     for (;;) {
@@ -113,7 +119,8 @@ export class Driver {
   async attach(view: View, ask: Ask, request: Request, signal?: AbortSignal | null): Promise<{ call: string } & Attached> {
     // The token may be withdrawn between the two steps: then there is another.
     for (let attempt = 0; attempt < 3; attempt++) {
-      const { call } = originOf(await this.acquire(view, ask, signal));
+      const lease = attempt === 0 && ask.call === undefined ? this.fresh(view) : undefined;
+      const { call } = originOf(lease?.token ?? (await this.acquire(view, ask, signal)));
       const attached = this.attached(view, call, request);
       if (attached !== undefined) return { call, ...attached };
     }
@@ -228,7 +235,8 @@ export class Driver {
         (error: unknown) => {
           controller.abort(error);
           if (overdue) return;
-          this.#flight(flight).cause = error;
+          const ended = this.#flights.get(flight);
+          if (ended !== undefined) ended.cause = error;
           fail(kindOf(error));
         },
       )

@@ -2,7 +2,8 @@ import type { Driver, View } from "./driver.js";
 
 /** One API call: the token on it, redirects followed, one repetition after a 401 where the core says so. */
 export async function call(driver: Driver, view: View, input: string | URL | Request, init: RequestInit = {}): Promise<Response> {
-  const request = input instanceof Request ? input : undefined;
+  // By its shape: there are other implementations of `Request` than the global one.
+  const request = typeof input === "object" && "url" in input ? input : undefined;
   const url = request?.url ?? String(input);
   const mode = init.redirect ?? request?.redirect ?? "follow";
   const signal = init.signal ?? request?.signal ?? null;
@@ -25,7 +26,7 @@ export async function call(driver: Driver, view: View, input: string | URL | Req
       for (const [name, value] of ours ?? []) hop.headers.set(name, value);
       response = (await driver.http(hop.url.href, {
         ...init,
-        ...(hop.body instanceof ReadableStream ? { duplex: "half" } : {}),
+        ...(isReplayable(hop.body) ? {} : { duplex: "half" }),
         method: hop.method,
         headers: hop.headers,
         body: hop.body,
@@ -51,12 +52,13 @@ export async function call(driver: Driver, view: View, input: string | URL | Req
 
     // The core has to hear of every refusal, and of the first answer after one that is none.
     if (ours === undefined || (response.status !== 401 && !driver.refused.has(wish))) return response;
+    if (driver.refused.size > MAX_REFUSED) driver.refused.clear();
     if (response.status === 401) driver.refused.add(wish);
     else driver.refused.delete(wish);
     const { status } = response;
     const verdict = driver.handle({ answered: { want, call, url: hop.url.href, status, headers: [...response.headers] } });
     if (verdict !== "retry") return response;
-    if (body !== undefined && !isReplayable(body)) {
+    if (!isReplayable(body)) {
       driver.notify({ notice: "body_not_replayable" });
       return response;
     }
@@ -89,24 +91,21 @@ function follow(hop: Hop, location: string, status: number): void {
     for (const name of ["content-encoding", "content-language", "content-location", "content-type", "content-length"]) {
       hop.headers.delete(name);
     }
-  } else if (hop.body != null && !isReplayable(hop.body)) {
+  } else if (!isReplayable(hop.body)) {
     throw new TypeError("fetch failed: the body can be sent only once, and a redirect asks for it again");
   }
 }
 
 /** Whether a body can be sent twice. A stream is used up by the first time, and a `Request` has its body as a stream. */
 function isReplayable(body: unknown): boolean {
-  return (
-    typeof body === "string" ||
-    body instanceof URLSearchParams ||
-    body instanceof FormData ||
-    body instanceof Blob ||
-    body instanceof ArrayBuffer ||
-    ArrayBuffer.isView(body)
-  );
+  if (body === undefined || body === null || typeof body === "string" || ArrayBuffer.isView(body)) return true;
+  return REPLAYABLE.has(Object.prototype.toString.call(body));
 }
 
+const REPLAYABLE = new Set(["ArrayBuffer", "Blob", "File", "FormData", "URLSearchParams"].map((name) => `[object ${name}]`));
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 const MAX_HOPS = 20;
-/** What the Fetch standard and the servers' logs have no business to see at another origin. */
+/** More are forgotten: then the core hears of their next success a little later. */
+const MAX_REFUSED = 10_000;
+/** What the caller may have put on the request for this origin alone. */
 const CREDENTIALS = ["authorization", "proxy-authorization", "cookie", "host"];

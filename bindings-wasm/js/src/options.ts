@@ -96,6 +96,7 @@ const HOST_OPTIONS = ["http", "ca", "proxy", "store", "onNotice", "clock", "rand
 
 /** The options as the core takes them: one object, names in snake case, values as they are. */
 export function toConfiguration(profile: string | object, options: ClientOptions): Record<string, unknown> {
+  if (typeof options !== "object" || options === null) throw misuse("the options must be an object");
   const configuration: Record<string, unknown> = { profile };
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined || (HOST_OPTIONS as readonly string[]).includes(name)) continue;
@@ -165,5 +166,7 @@ function toSnakeCase(name: string): string {
 
 /** A scope set as a list. */
 export function toScope(scope: string | readonly string[]): readonly string[] {
-  return typeof scope === "string" ? scope.split(" ").filter((part) => part !== "") : scope;
+  const list = typeof scope === "string" ? scope.split(" ").filter((part) => part !== "") : scope;
+  if (Array.isArray(list) && list.every((part) => typeof part === "string")) return list;
+  throw misuse("`scope` must be a list of strings, or a string with spaces between them");
 }

@@ -247,12 +247,24 @@ test("arguments of the wrong kind are refused by name", async () => {
     [() => client.token({ minTtl: "soon" }), "minTtl"],
     [() => client.token({ timeout: -1 }), "timeout"],
     [() => client.token({ timeout: Number.NaN }), "timeout"],
+    [() => client.token({ timeout: "5" }), "timeout"],
+    [() => client.token({ force: 1 }), "force"],
+    [async () => client.withScope(7), "scope"],
+    [async () => client.withScope([7]), "scope"],
+    [async () => client.withSubject(7), "subject"],
+    [async () => client.withSubject("a", { refreshToken: 7 }), "refreshToken"],
+    [async () => client.withSubject("a", { onRotated: 7 }), "onRotated"],
+    [() => client.exchange("?", undefined), "session"],
+    [() => client.authorizationUrl({ parameters: { prompt: 1 } }), "parameters.prompt"],
+    [() => client.reject({}, "GET", "https://a.example/", 401), "token"],
   ]) {
     await assert.rejects(call, (error) => error instanceof UsageError && error.message.includes(`\`${name}\``));
   }
 });
 
 test("options of the wrong kind are refused by name", () => {
+  const circular = {};
+  circular.circular = circular;
   for (const [options, name] of [
     [{ http: "https://proxy.example" }, "http"],
     [{ onNotice: {} }, "onNotice"],
@@ -262,11 +274,18 @@ test("options of the wrong kind are refused by name", () => {
     [{ colour: "red" }, "colour"],
     [{ requestTimeout: -1 }, "requestTimeout"],
     [{ policy: { softMargin: "x" } }, "softMargin"],
+    [{ policy: circular }, "refers to itself"],
   ]) {
     assert.throws(
       () => new Client("phoenix-wallet", { clientId: "a", clientSecret: "b", ...options }),
       (error) => error instanceof UsageError && error.code === "invalid_option" && error.message.includes(name),
       name,
     );
+  }
+});
+
+test("options that are no object, and a profile that is no profile, are refused", () => {
+  for (const [profile, options] of [["phoenix-wallet", null], ["phoenix-wallet", "x"], [undefined, {}], [7, {}], ["{", {}]]) {
+    assert.throws(() => new Client(profile, options), UsageError);
   }
 });
