@@ -177,18 +177,17 @@ impl Exchange {
 
     /// Reads the answer, and on a refusal tells how to treat it.
     pub(crate) fn read(&self, response: HttpResponse<'_>, started: Now) -> Result<TokenSet, Refusal> {
-        let mut secrets: Vec<&Secret> = self.secret().into_iter().collect();
-        match &self.request {
-            TokenRequest::Code { code, verifier, .. } => secrets.extend([code, verifier]),
-            TokenRequest::Refresh { refresh_token, .. } => secrets.push(refresh_token),
-            TokenRequest::ClientCredentials { .. } | TokenRequest::BasicGet {} => {}
-        }
+        let (first, second) = match &self.request {
+            TokenRequest::Code { code, verifier, .. } => (Some(code), Some(verifier)),
+            TokenRequest::Refresh { refresh_token, .. } => (Some(refresh_token), None),
+            TokenRequest::ClientCredentials { .. } | TokenRequest::BasicGet {} => (None, None),
+        };
         let reading = Reading {
             shape: &self.config.answer,
             missing_lifetime: self.config.missing_lifetime,
             errors: &self.config.errors,
             requested_scope: self.requested_scope(),
-            secrets: &secrets,
+            secrets: [self.secret(), first, second],
             started,
             cap: self.config.policy.answer_cap,
         };

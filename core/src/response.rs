@@ -117,7 +117,7 @@ pub struct Reading<'a> {
     /// The scope that was asked for.
     pub requested_scope: &'a [String],
     /// Values that must not be echoed into an error, whatever the server sends.
-    pub secrets: &'a [&'a Secret],
+    pub secrets: [Option<&'a Secret>; 3],
     /// Both clocks at the start of the request.
     pub started: Now,
     /// The longest body that is read, in bytes.
@@ -253,7 +253,7 @@ impl Reading<'_> {
         }
     }
 
-    fn token_type(&self, answer: &Answer<'_>, oddities: &mut Vec<NoticeKind>) -> Result<String, Refusal> {
+    fn token_type(&self, answer: &Answer<'_>, oddities: &mut Vec<NoticeKind>) -> Result<Cow<'static, str>, Refusal> {
         let assumed = self.shape.assumed_token_type.as_deref();
         let given = match &self.shape.token_type {
             Some(path) => match find(answer, path)? {
@@ -265,7 +265,7 @@ impl Reading<'_> {
         };
         match (given.as_deref(), assumed) {
             (Some(given), _) if given.eq_ignore_ascii_case("Bearer") => Ok("Bearer".into()),
-            (Some(given), Some(assumed)) if given.eq_ignore_ascii_case(assumed) => Ok(assumed.into()),
+            (Some(given), Some(assumed)) if given.eq_ignore_ascii_case(assumed) => Ok(Cow::Owned(assumed.into())),
             (Some(_), _) => Err(refusal(
                 Verdict::Unexpected,
                 Error::new(
@@ -278,7 +278,7 @@ impl Reading<'_> {
                 if self.shape.token_type.is_some() {
                     oddities.push(NoticeKind::TokenTypeAssumed(assumed.into()));
                 }
-                Ok(assumed.into())
+                Ok(Cow::Owned(assumed.into()))
             }
             (None, None) => Err(unexpected(
                 "the answer does not tell the token's type: if the provider documents one, have the profile assume it",
@@ -454,12 +454,14 @@ impl Reading<'_> {
 
     /// Whether a text shows any eight characters in a row of a secret, or all of a shorter one.
     fn resembles_secret(&self, text: &str) -> bool {
-        self.secrets.iter().map(|secret| secret.expose().as_bytes()).filter(|secret| !secret.is_empty()).any(|secret| {
-            let length = secret.len().min(8);
-            secret
-                .windows(length)
-                .any(|part| text.as_bytes().windows(length).any(|shown| shown.eq_ignore_ascii_case(part)))
-        })
+        self.secrets.iter().flatten().map(|secret| secret.expose().as_bytes()).filter(|secret| !secret.is_empty()).any(
+            |secret| {
+                let length = secret.len().min(8);
+                secret
+                    .windows(length)
+                    .any(|part| text.as_bytes().windows(length).any(|shown| shown.eq_ignore_ascii_case(part)))
+            },
+        )
     }
 }
 
@@ -892,13 +894,12 @@ mod tests {
         }
 
         fn read(&self, status: u16, body: impl AsRef<[u8]>) -> Result<TokenSet, Refusal> {
-            let secrets: Vec<_> = self.secrets.iter().collect();
             let reading = Reading {
                 shape: &self.shape,
                 missing_lifetime: self.missing_lifetime,
                 errors: &self.errors,
                 requested_scope: &self.scope,
-                secrets: &secrets,
+                secrets: [self.secrets.first(), None, None],
                 started: Now { wall: WALL, boot: 7 },
                 cap: self.cap,
             };

@@ -1,5 +1,6 @@
 //! Tokens as they arrive and as hosts see them.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -21,7 +22,7 @@ pub struct TokenSet {
     /// The token, never looked into (RFC 9068 section 6).
     pub access_token: Secret,
     /// Its type with the registered spelling, as in `Bearer`.
-    pub token_type: String,
+    pub token_type: Cow<'static, str>,
     /// How long it lives from the start of the request, in milliseconds, less the answer's `Age`. Zero or
     /// less: it is good for one use at most.
     pub lifetime: i64,
