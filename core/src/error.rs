@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Eq, PartialEq)]
 pub struct Error(Box<Details>);
 
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Eq, PartialEq, Serialize)]
 struct Details {
     #[serde(rename = "fail")]
     code: ErrorCode,
@@ -275,8 +275,10 @@ impl Error {
 }
 
 impl fmt::Debug for Error {
+    /// The code and the message, for a `main` that returns the error.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        write!(f, "{}: {self}", self.0.code)?;
+        self.0.status.map_or(Ok(()), |status| write!(f, " (status {status})"))
     }
 }
 
