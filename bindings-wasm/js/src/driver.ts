@@ -341,4 +341,4 @@ export class Driver {
 const MAX_TIMER = 3_600_000;
 /** Whoever holds more tokens than this asks the core for the others. */
 const MAX_LEASES = 10_000;
-const CERTIFICATE_HINT = "the server's certificate is not trusted: pass its authority as `ca`, or an `http` that goes through your proxy";
+const CERTIFICATE_HINT = "the server's certificate is not trusted: pass its authority as `ca`, or your proxy as `proxy`";

@@ -2,7 +2,7 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import type { Notice, StoreCommand } from "./core.js";
 import { misuse } from "./errors.js";
-import { fetchWithCa } from "./transport.js";
+import { type Tls, fetchWith } from "./transport.js";
 
 /** What a fetch-like function is given for one request. */
 export interface HttpInit {
@@ -64,9 +64,9 @@ export interface ClientOptions {
   /** The constants of the behaviour contract, by their names; durations in seconds. */
   policy?: Readonly<Record<string, number | string>> | undefined;
   /** PEM certificates that `https:` servers may be signed by, instead of Node's own list. */
-  ca?: string | Uint8Array | readonly (string | Uint8Array)[] | undefined;
-  /** Refused, with a hint: pass `http` with undici's `ProxyAgent`. */
-  proxy?: string | undefined;
+  ca?: Tls["ca"];
+  /** The URL of an HTTP proxy that `https:` requests go through, with its user and password if it wants them. */
+  proxy?: Tls["proxy"];
   /** False where the host freezes between requests, as AWS Lambda does: a refresh then runs inside of a call. */
   backgroundRefresh?: boolean | undefined;
   /** A shared store; without one, tokens are kept in memory. */
@@ -116,8 +116,10 @@ export function toConfiguration(profile: string | object, options: ClientOptions
 
 export function toHost(options: ClientOptions): Host {
   const { http, ca, proxy, clock, random, clientSecret, store, onNotice } = options;
-  if (proxy !== undefined) {
-    throw misuse("the option `proxy` needs undici: pass `http: (url, init) => undici.fetch(url, { ...init, dispatcher: new ProxyAgent(proxy) })`");
+  const own = ca !== undefined || proxy !== undefined;
+  if (http !== undefined && own) throw misuse("the options `ca` and `proxy` are for the default transport: leave them out, or `http`");
+  if (proxy !== undefined && !/^https?:$/.test(URL.canParse(proxy) ? new URL(proxy).protocol : "")) {
+    throw misuse("the option `proxy` must be an absolute URL, as in `http://proxy.example:8080`");
   }
   for (const [name, value] of Object.entries({ http, onNotice, random })) {
     if (value !== undefined && typeof value !== "function") throw misuse(`the option \`${name}\` must be a function`);
@@ -127,7 +129,7 @@ export function toHost(options: ClientOptions): Host {
   }
   return {
     // Looked up at each request, so that what a test puts in its place is used.
-    http: http ?? (ca === undefined ? (url, init) => globalThis.fetch(url, init) : fetchWithCa(ca)),
+    http: http ?? (own ? fetchWith({ ca, proxy }) : (url, init) => globalThis.fetch(url, init)),
     clock: { timer, ...(clock ?? SYSTEM_CLOCK) },
     random: random ?? drawn,
     clientSecret: typeof clientSecret === "function" ? clientSecret : undefined,

@@ -4,8 +4,11 @@ export type FailureKind = "not_sent" | "maybe_sent" | "timeout" | "too_large" | 
 
 /** A request that ended in a way that the core has a name for. */
 export class TransportFailure extends Error {
-  constructor(readonly kind: FailureKind) {
-    super(kind);
+  constructor(
+    readonly kind: FailureKind,
+    message: string = kind,
+  ) {
+    super(message);
   }
 }
 
@@ -33,31 +36,55 @@ export function isCertificateFailure(error: unknown): boolean {
   return CERTIFICATE.test(innermostCode(error));
 }
 
-/** Like `fetch`, for servers whose certificates are signed by `ca`: the global one can't be told. */
-export function fetchWithCa(ca: string | Uint8Array | readonly (string | Uint8Array)[]): typeof fetch {
+/** What `https:` connections are to be made with. */
+export interface Tls {
+  readonly ca?: string | Uint8Array | readonly (string | Uint8Array)[] | undefined;
+  readonly proxy?: string | undefined;
+}
+
+/** Like `fetch`, with certificate authorities or a proxy of the user's: the global one can't be told of either. */
+export function fetchWith({ ca, proxy }: Tls): typeof fetch {
   const https = require("node:https") as typeof import("node:https");
   const { Readable } = require("node:stream") as typeof import("node:stream");
-  const agent = new https.Agent({ ca: ca as string | Buffer, keepAlive: true });
+  const agent = new https.Agent({ ...(ca === undefined ? {} : { ca: ca as string | Buffer }), keepAlive: true });
+  if (proxy !== undefined) Object.assign(agent, { createConnection: tunnel(new URL(proxy)) });
   return async (input, init) => {
     const request = new Request(input, init);
     if (!request.url.startsWith("https:")) return fetch(request);
-    const headers = Object.fromEntries(request.headers);
+    const headers = { "accept-encoding": "identity", ...Object.fromEntries(request.headers) };
     const body = request.body === null ? undefined : Buffer.from(await request.arrayBuffer());
     return new Promise((resolve, reject) => {
       const { method, signal } = request;
-      https
-        .request(request.url, { agent, method, headers: { "accept-encoding": "identity", ...headers }, signal }, (answer) => {
-          const lines = new Headers();
-          const { rawHeaders, statusCode: status = 0, statusMessage: statusText = "" } = answer;
-          for (let i = 0; i < rawHeaders.length; i += 2) lines.append(rawHeaders[i]!, rawHeaders[i + 1]!);
-          const empty = method === "HEAD" || status === 204 || status === 205 || status === 304;
-          if (empty) answer.resume();
-          const stream = empty ? null : (Readable.toWeb(answer) as ReadableStream<Uint8Array>);
-          resolve(new Response(stream, { status, statusText, headers: lines }));
-        })
-        .on("error", reject)
-        .end(body);
+      const outgoing = https.request(request.url, { agent, method, headers, signal }, (answer) => {
+        const lines = new Headers();
+        const { rawHeaders, statusCode: status = 0, statusMessage: statusText = "" } = answer;
+        for (let i = 0; i < rawHeaders.length; i += 2) lines.append(rawHeaders[i]!, rawHeaders[i + 1]!);
+        const empty = method === "HEAD" || status === 204 || status === 205 || status === 304;
+        if (empty) answer.resume();
+        const stream = empty ? null : (Readable.toWeb(answer) as ReadableStream<Uint8Array>);
+        resolve(new Response(stream, { status, statusText, headers: lines }));
+      });
+      outgoing.on("error", reject).end(body);
     });
+  };
+}
+
+/** Makes connections that go through a proxy (RFC 9110 section 9.3.6). The proxy sees where to, and nothing more. */
+function tunnel(proxy: URL) {
+  const tls = require("node:tls") as typeof import("node:tls");
+  const { request } = require(proxy.protocol === "https:" ? "node:https" : "node:http") as typeof import("node:http");
+  const login = Buffer.from(`${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`).toString("base64");
+  return (options: import("node:tls").ConnectionOptions, callback: (error: Error | null, socket?: unknown) => void) => {
+    const path = `${options.host}:${options.port}`;
+    const headers = { host: path, ...(proxy.username === "" ? {} : { "proxy-authorization": `Basic ${login}` }) };
+    request({ host: proxy.hostname, port: proxy.port || (proxy.protocol === "https:" ? 443 : 80), method: "CONNECT", path, headers })
+      .on("connect", ({ statusCode }, socket) => {
+        if (statusCode === 200) return callback(null, tls.connect({ ...options, socket }));
+        socket.destroy();
+        callback(new TransportFailure("not_sent", `the proxy answered with status ${statusCode}`));
+      })
+      .on("error", () => callback(new TransportFailure("not_sent", "the proxy can't be reached")))
+      .end();
   };
 }
 

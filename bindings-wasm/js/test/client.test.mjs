@@ -268,7 +268,9 @@ test("options of the wrong kind are refused by name", () => {
   for (const [options, name] of [
     [{ http: "https://proxy.example" }, "http"],
     [{ onNotice: {} }, "onNotice"],
-    [{ proxy: "http://proxy.example:8080" }, "proxy"],
+    [{ proxy: "proxy.example:8080" }, "proxy"],
+    [{ proxy: "socks5://proxy.example" }, "proxy"],
+    [{ http: fetch, ca: "x" }, "`ca`"],
     [{ tenantId: () => "x" }, "tenantId"],
     [{ scope: 12n }, "scope"],
     [{ colour: "red" }, "colour"],

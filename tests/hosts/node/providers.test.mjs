@@ -1,6 +1,9 @@
 // What each of the five providers' documentation promises, against a server that checks it strictly.
 import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { connect } from "node:net";
 import { test } from "node:test";
+import { inspect } from "node:util";
 import { SECRET, Lane, authority, ca } from "./authority.mjs";
 
 for (const provider of ["phoenix-security", "phoenix-wallet", "phoenix-market", "personify"]) {
@@ -42,6 +45,40 @@ test("a certificate that nobody signed is refused before anything is sent, and t
     return true;
   });
   assert.equal(await lane.tokenRequests(), 0);
+});
+
+test("through a proxy: it sees where to, and nothing of what is said there", async () => {
+  const lane = new Lane();
+  const seen = [];
+  const proxy = createServer().on("connect", (request, socket) => {
+    seen.push([request.url, request.headers["proxy-authorization"]]);
+    if (request.headers["proxy-authorization"] !== `Basic ${Buffer.from("user:p@ss").toString("base64")}`) {
+      return socket.end("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
+    }
+    const [host, port] = request.url.split(":");
+    const upstream = connect(Number(port), host, () => socket.write("HTTP/1.1 200 OK\r\n\r\n"));
+    upstream.pipe(socket).pipe(upstream);
+    for (const end of [socket, upstream]) end.on("error", () => [socket, upstream].forEach((each) => each.destroy()));
+  });
+  await new Promise((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  const address = `127.0.0.1:${proxy.address().port}`;
+  const api = `${lane.url("personify", { origin: "https" })}/v1/x`;
+
+  const client = lane.client("personify", { origin: "https", ca, proxy: `http://user:p%40ss@${address}` });
+  assert.equal((await (await client.fetch(api, { method: "POST", body: "x" })).json()).body_bytes, 1);
+  assert.ok(seen.length >= 1 && seen.every(([to]) => to === new URL(api).host));
+
+  const refused = lane.client("personify", { origin: "https", ca, proxy: `http://canary@${address}` });
+  await assert.rejects(refused.token({ timeout: 0.5 }), (error) => {
+    assert.equal(error.code, "transport_failed");
+    assert.doesNotMatch(inspect(error), /canary/);
+    return /407/.test(error.cause.message);
+  });
+  const absent = lane.client("personify", { origin: "https", ca, proxy: "http://127.0.0.1:9" });
+  await assert.rejects(absent.token({ timeout: 0.5 }), { code: "transport_failed" });
+  await client.close();
+  proxy.closeAllConnections();
+  proxy.close();
 });
 
 test("rapidomize: the code flow, rotation, and a reused refresh token", async () => {
