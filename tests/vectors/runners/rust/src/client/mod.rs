@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use remint::client::{Builder, Headers, SendError, Token, TokenOptions};
 use remint::event::Want;
+use remint::step::Verdict;
 use remint::{Error, Now};
 use serde_json::{Map, Value, json};
 
@@ -33,7 +34,7 @@ pub(crate) trait Shell: Sized {
     fn adopt(&self, subject: &str, refresh_token: &str) -> Result<(), Error>;
     fn token(&self, options: TokenOptions) -> Caller<Token>;
     fn headers(&self, method: &str, url: &str) -> Caller<Headers>;
-    fn reject(&self, token: &Token, url: &str, status: u16, headers: &[(String, String)]) -> Result<bool, Error>;
+    fn reject(&self, token: &Token, url: &str, status: u16, headers: &[(String, String)]) -> Verdict;
     fn invalidate(&self);
     fn close(&self);
     /// Lets everything go on that can.
@@ -308,10 +309,10 @@ impl<S: Shell> Play<S> {
                 let status =
                     fields.integer("status")?.and_then(|status| u16::try_from(status).ok()).unwrap_or_default();
                 let url = fields.text("url")?.unwrap_or_default();
-                let again = view.reject(&token, &url, status, &lines(fields.take("headers"))?).map_err(refused)?;
+                let verdict = json!(view.reject(&token, &url, status, &lines(fields.take("headers"))?));
                 let expected = fields.need("answer")?;
-                if again != (expected == json!("retry")) {
-                    return Err(difference("answer", &expected, &json!(if again { "retry" } else { "no retry" })));
+                if verdict != expected {
+                    return Err(difference("answer", &expected, &verdict));
                 }
             }
             "start" => {

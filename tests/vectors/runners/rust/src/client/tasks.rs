@@ -11,6 +11,7 @@ use remint::client::{
     AsyncClient, AsyncTransport, Builder, Headers, Incoming, Outgoing, SendError, Task, Token, TokenOptions,
 };
 use remint::event::Want;
+use remint::step::Verdict;
 use remint::{Error, Secret};
 
 use super::world::World;
@@ -141,8 +142,8 @@ impl Shell for Tasks {
         self.run(move |client| async move { client.headers(&method, &url).await })
     }
 
-    fn reject(&self, token: &Token, url: &str, status: u16, headers: &[(String, String)]) -> Result<bool, Error> {
-        self.client.reject(token, url, status, headers)
+    fn reject(&self, token: &Token, url: &str, status: u16, headers: &[(String, String)]) -> Verdict {
+        self.client.reject(token, "GET", url, status, headers)
     }
 
     fn invalidate(&self) {

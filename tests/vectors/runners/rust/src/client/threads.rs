@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use remint::client::{Builder, Client, Headers, Outgoing, Token, TokenOptions, Transport};
 use remint::event::Want;
+use remint::step::Verdict;
 use remint::{Error, Secret};
 
 use super::world::World;
@@ -72,8 +73,8 @@ impl Shell for Threads {
         self.run(move |client| client.headers(&method, &url))
     }
 
-    fn reject(&self, token: &Token, url: &str, status: u16, headers: &[(String, String)]) -> Result<bool, Error> {
-        self.0.reject(token, url, status, headers)
+    fn reject(&self, token: &Token, url: &str, status: u16, headers: &[(String, String)]) -> Verdict {
+        self.0.reject(token, "GET", url, status, headers)
     }
 
     fn invalidate(&self) {
