@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::event::{AuthorizationUrl, Want};
 use crate::secret::Secret;
+use crate::step::Verdict;
 
 /// A provider's tokens for the tasks of a program, on any runtime: like [`Client`](crate::Client), with the same verbs.
 ///
@@ -75,11 +76,15 @@ impl<T: AsyncTransport> AsyncClient<T> {
     }
 
     /// See [`Client::reject`](crate::Client::reject). It has nothing to wait for.
-    ///
-    /// # Errors
-    /// See there.
-    pub fn reject(&self, token: &Token, url: &str, status: u16, headers: &[(String, String)]) -> Result<bool, Error> {
-        self.0.is_worth_a_retry(token.call, url, status, headers)
+    pub fn reject(
+        &self,
+        token: &Token,
+        _method: &str,
+        url: &str,
+        status: u16,
+        headers: &[(String, String)],
+    ) -> Verdict {
+        self.0.judge(token.call, url, status, headers)
     }
 
     /// See [`Client::with_scope`](crate::Client::with_scope).

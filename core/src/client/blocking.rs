@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::event::{AuthorizationUrl, Want};
 use crate::secret::Secret;
+use crate::step::Verdict;
 
 /// A provider's tokens for the threads of a program: got once, renewed before they end, shared by all.
 ///
@@ -43,6 +44,11 @@ impl Client<fn(Outgoing) -> Result<Incoming, SendError>> {
     /// The options for a provider: a built-in profile's name, or a profile document as text or as parsed JSON.
     pub fn builder(profile: impl Into<Value>) -> Builder {
         Builder::new(profile)
+    }
+
+    /// The options of a client that has this token and requests none, for tests of your own.
+    pub fn static_token(token: impl Into<Secret>) -> Builder {
+        Builder::new(STATIC).api_token(token)
     }
 }
 
@@ -95,13 +101,17 @@ impl<T: Transport> Client<T> {
         self.wait(self.0.call(method, url, |headers| ready(send(&headers))))
     }
 
-    /// Whether an API request that was answered like this is worth a second try with another token. For programs that put
-    /// [`Token::authorization`](crate::Token::authorization) on their requests themselves.
-    ///
-    /// # Errors
-    /// None in practice.
-    pub fn reject(&self, token: &Token, url: &str, status: u16, headers: &[(String, String)]) -> Result<bool, Error> {
-        self.0.is_worth_a_retry(token.call, url, status, headers)
+    /// What the answer to an API request says about the token that was on it, for programs that send requests themselves. On
+    /// [`Verdict::Retry`], ask for a token again and send the request once more.
+    pub fn reject(
+        &self,
+        token: &Token,
+        _method: &str,
+        url: &str,
+        status: u16,
+        headers: &[(String, String)],
+    ) -> Verdict {
+        self.0.judge(token.call, url, status, headers)
     }
 
     /// The same client with another scope set: a token and a flight of its own.
@@ -262,6 +272,16 @@ impl Wake for Parked {
         self.thread.unpark();
     }
 }
+
+/// A profile whose tokens are what the user says.
+const STATIC: &str = r#"{
+    "name": "static",
+    "title": "A token of your own",
+    "grants": ["api_token"],
+    "attach": { "header": "Authorization", "scheme": "Bearer" },
+    "api_token": { "scheme": "Bearer" },
+    "api_origins": []
+}"#;
 
 std::thread_local! {
     /// When the future that blocks this thread wants to be polled even if nobody wakes it: a point of the boot clock.

@@ -190,7 +190,7 @@ impl<H: Host> View<H> {
             let headers = self.headers(method, url, call).await?;
             let used = headers.token.call;
             let reply = send(headers).await?;
-            if !self.is_worth_a_retry(used, url, reply.status, &reply.headers)? {
+            if self.judge(used, url, reply.status, &reply.headers) != Verdict::Retry {
                 return Ok(reply.value);
             }
             call = Some(used);
@@ -198,22 +198,16 @@ impl<H: Host> View<H> {
     }
 
     /// What an API's answer says about the token that was on the request.
-    pub(crate) fn is_worth_a_retry(
-        &self,
-        call: Call,
-        url: &str,
-        status: u16,
-        headers: &[(String, String)],
-    ) -> Result<bool, Error> {
+    pub(crate) fn judge(&self, call: Call, url: &str, status: u16, headers: &[(String, String)]) -> Verdict {
         // The core wants to hear of every refusal, and of the first answer that ends a row of them.
         let is_refused = status == 401;
-        if self.refused.swap(is_refused, Ordering::AcqRel) == is_refused && !is_refused {
-            return Ok(false);
+        if !self.refused.swap(is_refused, Ordering::AcqRel) && !is_refused {
+            return Verdict::Pass;
         }
         let (want, url, headers) = (self.want.clone(), Some(url.into()), headers.to_vec());
-        match self.ask(Event::Answered(Answered { want, call, url, status, headers }))? {
-            Answer::Verdict(verdict) => Ok(verdict == Verdict::Retry),
-            _ => Err(unexpected()),
+        match self.ask(Event::Answered(Answered { want, call, url, status, headers })) {
+            Ok(Answer::Verdict(verdict)) => verdict,
+            _ => Verdict::Pass,
         }
     }
 

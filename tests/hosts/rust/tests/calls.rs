@@ -8,6 +8,7 @@ use examples_rust::reqwest::{self, Reqwest};
 use examples_rust::ureq::{self, Ureq};
 use hosts_rust::{AUTHORITY, HOUR, Lane, MovedClock, assert_no_secret};
 use remint::client::{Client, Headers, Reply};
+use remint::step::Verdict;
 use remint::{ErrorCode, Secret, Transport};
 use serde_json::{Value, json};
 
@@ -106,12 +107,12 @@ fn users_who_send_requests_themselves_are_told_whether_to_try_again() {
     let url = format!("{}/v1/wallets", lane.url("phoenix-wallet"));
     client.token().unwrap();
     let token = client.token().unwrap();
-    assert!(!client.reject(&token, &url, 200, &[]).unwrap());
-    assert!(client.reject(&token, &url, 401, &[]).unwrap());
+    assert_eq!(client.reject(&token, "GET", &url, 200, &[]), Verdict::Pass);
+    assert_eq!(client.reject(&token, "GET", &url, 401, &[]), Verdict::Retry);
     let next = client.token().unwrap();
     assert_eq!(next.generation, token.generation + 1);
     // A late answer to the old token does not cost the new one.
-    client.reject(&token, &url, 401, &[]).unwrap();
+    assert_eq!(client.reject(&token, "GET", &url, 401, &[]), Verdict::Retry);
     assert_eq!(client.token().unwrap().generation, next.generation);
 }
 
@@ -184,4 +185,15 @@ fn the_cached_token_is_shown_until_it_ends_and_no_longer() {
         assert_eq!(client.peek().is_some(), is_there, "{left}");
     }
     assert_eq!(lane.token_requests(), 1);
+}
+
+#[test]
+fn a_static_token_is_for_the_users_own_tests() {
+    let lane = Lane::new();
+    let client = Client::static_token("t0ken").api_origins([&*AUTHORITY.http]).allow_loopback_http(true);
+    let client = client.build(Ureq(ureq::agent())).unwrap();
+    assert_eq!(client.token().unwrap().access_token.expose(), "t0ken");
+    assert!(client.token().unwrap().expires_in() > std::time::Duration::from_secs(3_600 * 24 * 365));
+    assert_eq!(get(&client, &format!("{}/v1/wallets", lane.url("phoenix-wallet"))).0, 401);
+    assert_eq!(lane.token_requests(), 0);
 }

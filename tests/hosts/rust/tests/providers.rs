@@ -5,6 +5,8 @@
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use examples_rust::ureq::{self, Ureq};
 use hosts_rust::{AUTHORITY, CLIENT_ID, Lane, SECRET, assert_no_secret, program, within};
@@ -139,7 +141,12 @@ fn a_new_refresh_token_that_could_not_be_saved_is_told_and_not_lost() {
         .unwrap();
     let carol = client.with_subject("carol", Secret::new(lane.mint("carol"))).unwrap();
     carol.token().unwrap();
-    assert!(notices.lock().unwrap().iter().any(|notice| notice.contains("PersistFailed")));
+    // Notices come when callers have what they waited for.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !notices.lock().unwrap().iter().any(|notice| notice.contains("PersistFailed")) {
+        assert!(Instant::now() < deadline, "it was not told");
+        thread::sleep(Duration::from_millis(5));
+    }
     carol.token_with(TokenOptions { force: true, ..TokenOptions::default() }).unwrap();
     assert_eq!(lane.count("/refresh_tokens_reused"), 0);
 }
@@ -183,7 +190,7 @@ fn https_with_an_authority_of_ones_own() {
     options.clone().build(Ureq(trusting())).unwrap().token().unwrap();
 
     let client = options.build(Ureq(ureq::agent())).unwrap();
-    let patience = TokenOptions { timeout: Some(std::time::Duration::from_secs(2)), ..TokenOptions::default() };
+    let patience = TokenOptions { timeout: Some(Duration::from_secs(2)), ..TokenOptions::default() };
     let error = within(20, move || client.token_with(patience).unwrap_err());
     assert_eq!(error.code(), ErrorCode::TransportFailed);
     assert_eq!(lane.token_requests(), 1);
@@ -213,7 +220,7 @@ fn a_secret_that_is_read_by_a_function_is_read_for_each_request() {
 
     *current.lock().unwrap() = Err(());
     client.invalidate();
-    let patience = TokenOptions { timeout: Some(std::time::Duration::from_secs(2)), ..TokenOptions::default() };
+    let patience = TokenOptions { timeout: Some(Duration::from_secs(2)), ..TokenOptions::default() };
     let error = within(20, move || client.token_with(patience).unwrap_err());
     assert_eq!(error.code(), ErrorCode::HostError);
     assert_eq!(lane.token_requests(), 2);
