@@ -242,7 +242,7 @@ impl Story {
                 .map(|(_, value)| value.into_owned())
         };
         let text = field("refresh_token").or_else(|| field("scope")).unwrap();
-        text[1..2].parse().unwrap()
+        u64::from(text.as_bytes()[1] - b'0')
     }
 
     fn tick(&mut self, flight: &str) {
@@ -279,14 +279,10 @@ impl Story {
                     self.tick(&flight);
                 }
             }
-            11 => {
-                if !self.calls.is_empty() {
-                    let (key, call) = self.dice.pick(&self.calls);
-                    let status = self.dice.pick(&[401, 401, 200]);
-                    self.tell(
-                        json!({ "answered": { "want": want(self.rotating, key), "call": call, "status": status } }),
-                    );
-                }
+            11 if !self.calls.is_empty() => {
+                let (key, call) = self.dice.pick(&self.calls);
+                let status = self.dice.pick(&[401, 401, 200]);
+                self.tell(json!({ "answered": { "want": want(self.rotating, key), "call": call, "status": status } }));
             }
             12 if self.dice.below(6) == 0 => {
                 self.tell(json!({ "invalidate": { "want": want(self.rotating, key) } }));
