@@ -287,3 +287,115 @@ std::thread_local! {
     /// When the future that blocks this thread wants to be polled even if nobody wakes it: a point of the boot clock.
     static ALARM: Cell<i64> = const { Cell::new(i64::MAX) };
 }
+
+#[cfg(test)]
+mod tests {
+    use core::sync::atomic::{AtomicUsize, Ordering};
+    use core::time::Duration;
+    use std::format;
+    use std::string::ToString;
+    use std::sync::{Arc, OnceLock};
+    use std::thread;
+    use std::vec::Vec;
+
+    use super::{Client, Incoming, Outgoing, SendError};
+    use crate::client::TokenOptions;
+    use crate::error::ErrorCode;
+
+    fn answer() -> Incoming {
+        let body = br#"{"access_token": "T1", "token_type": "Bearer", "expires_in": 3600}"#.to_vec();
+        Incoming { status: 200, headers: Vec::new(), body }
+    }
+
+    fn builder() -> crate::Builder {
+        Client::builder("phoenix-market")
+            .client_id("app")
+            .client_secret("s3cret")
+            .option("token_endpoint", "https://auth.example/token")
+    }
+
+    #[test]
+    fn handles_that_come_and_go_leave_nothing_behind() {
+        let client = builder().build(|_: Outgoing| Ok::<_, SendError>(answer())).unwrap();
+        for number in 0..5_000 {
+            client.with_scope([number.to_string()]).unwrap().token().unwrap();
+        }
+        assert!(client.0.shared.lock().kept() <= 1_025);
+        assert!(client.0.shared.lock().flights().is_empty());
+    }
+
+    #[test]
+    fn a_function_of_the_users_may_use_a_client_in_turn() {
+        let other = builder()
+            .build(|_: Outgoing| {
+                thread::sleep(Duration::from_millis(20));
+                Ok::<_, SendError>(answer())
+            })
+            .unwrap();
+        let inner = other.clone();
+        let client = Client::builder("phoenix-market")
+            .client_id("app")
+            .client_secret_fn(move || inner.token().map(|token| token.access_token.clone()))
+            .option("token_endpoint", "https://auth.example/token")
+            .background_refresh(false)
+            .build(|_: Outgoing| Ok::<_, SendError>(answer()))
+            .unwrap();
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| client.token().unwrap());
+            }
+        });
+    }
+
+    #[test]
+    fn a_notice_that_panics_harms_nobody_and_may_ask_the_client() {
+        let told = Arc::new(AtomicUsize::new(0));
+        let itself: Arc<OnceLock<Client<fn(Outgoing) -> Result<Incoming, SendError>>>> = Arc::default();
+        let (count, asked) = (told.clone(), itself.clone());
+        let send: fn(Outgoing) -> Result<Incoming, SendError> = |_| Ok(answer());
+        let client = builder()
+            .on_notice(move |_| {
+                count.fetch_add(1, Ordering::SeqCst);
+                let _ = asked.get().map(Client::token);
+                std::panic::resume_unwind(std::boxed::Box::new("as it happens"));
+            })
+            .build(send)
+            .unwrap();
+        itself.set(client.clone()).unwrap();
+        client.token().unwrap();
+        client.close();
+        for _ in 0..1_000 {
+            if told.load(Ordering::SeqCst) > 0 {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        panic!("nothing was told");
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_sent_is_refused_without_a_request() {
+        let client = Client::builder("phoenix-market")
+            .client_id("app")
+            .client_secret_fn(|| Ok::<_, SendError>("line\nbreak"))
+            .option("token_endpoint", "https://auth.example/token")
+            .build(|_: Outgoing| -> Result<Incoming, SendError> { panic!("nothing may be sent") })
+            .unwrap();
+        let error = client.token().unwrap_err();
+        assert_eq!(error.code(), ErrorCode::InvalidOption);
+        assert!(!format!("{error} {error:?}").contains("line\nbreak"));
+    }
+
+    #[test]
+    fn patience_ends_when_it_is_told_to() {
+        let client = builder()
+            .build(|_: Outgoing| {
+                thread::sleep(Duration::from_secs(2));
+                Ok::<_, SendError>(answer())
+            })
+            .unwrap();
+        let hasty = TokenOptions { timeout: Some(Duration::from_millis(50)), ..TokenOptions::default() };
+        assert_eq!(client.token_with(hasty).unwrap_err().code(), ErrorCode::Timeout);
+        assert_eq!(client.token().unwrap().generation, 1);
+    }
+}

@@ -150,7 +150,7 @@ impl<H: Host> Shared<H> {
                 Ok(Reply::Token(held.own()))
             }
             Answer::Wait { flight: id, until } => {
-                let settled = over.iter().find(|(settled, _)| *settled == id).and_then(|(_, flight)| flight.clone());
+                let settled = over.iter().find(|(settled, _)| *settled == id).map(|(_, flight)| flight.clone());
                 let flight = settled.unwrap_or_else(|| state.flight(id, key.map(|(key, _)| key)));
                 Ok(Reply::Wait(Wait { id, flight, until }))
             }
@@ -169,7 +169,7 @@ impl<H: Host> Shared<H> {
         if self.config.aside {
             others.take().into_iter().flatten().for_each(H::start);
         }
-        over.into_iter().filter_map(|(_, flight)| flight).for_each(|flight| flight.wake());
+        over.into_iter().for_each(|(_, flight)| flight.wake());
         if let Some(on_notice) = &self.hooks.on_notice {
             for notice in &step.notices {
                 // Whatever the user's function does, nothing here depends on it.
@@ -269,6 +269,11 @@ impl State {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        self.leases.len()
+    }
+
     fn keep(&mut self, key: Key, slot: &Arc<Slot>, held: &Arc<Held>) {
         let leased = self.leased(key);
         if leased.slot.strong_count() == 0 {
@@ -307,12 +312,12 @@ impl State {
     }
 
     /// A flight is over: whoever comes next asks the core, which knows more than the lease that was given during the flight.
-    fn settle(&mut self, id: FlightId) -> Option<Arc<Flight>> {
-        let flight = self.flights.remove(&id)?;
+    fn settle(&mut self, id: FlightId) -> Arc<Flight> {
+        let flight = self.flights.remove(&id).unwrap_or_else(|| Arc::new(Flight::new(None)));
         flight.is_over.store(true, Ordering::Release);
         let held = flight.key.and_then(|key| self.leases.get(&key)).and_then(|leased| leased.held.as_ref());
         held.into_iter().for_each(|held| held.question());
-        Some(flight)
+        flight
     }
 }
 

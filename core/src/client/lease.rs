@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::ops::Deref;
-use core::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
 use core::time::Duration;
 use std::sync::{Arc, RwLock, TryLockError};
 use std::time::SystemTime;
@@ -47,7 +47,11 @@ const NEVER: i64 = i64::MIN;
 /// It is written only under the lock of the client's state. Nobody waits for it: in a fork's child it may be locked for ever
 /// by a thread that is not there.
 #[derive(Default)]
-pub(crate) struct Slot(RwLock<Option<Arc<Held>>>);
+pub(crate) struct Slot {
+    current: RwLock<Option<Arc<Held>>>,
+    /// An API refused this key's token last.
+    pub(crate) is_refused: AtomicBool,
+}
 
 impl Token {
     /// When it has run out, as the system's clock has it.
@@ -134,7 +138,7 @@ impl Slot {
     }
 
     fn read(&self, is_good: impl Fn(&Held) -> bool) -> Option<Option<Token>> {
-        let current = match self.0.try_read() {
+        let current = match self.current.try_read() {
             Ok(current) => current,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
@@ -146,7 +150,7 @@ impl Slot {
         // A reader is gone after some nanoseconds. If none of the tries succeeds, what stands here is marked if it is not good
         // any more, and the next answer comes soon.
         for _ in 0..TRIES {
-            match self.0.try_write() {
+            match self.current.try_write() {
                 Ok(mut current) => core::mem::swap(&mut *current, &mut held),
                 Err(TryLockError::Poisoned(poisoned)) => core::mem::swap(&mut *poisoned.into_inner(), &mut held),
                 Err(TryLockError::WouldBlock) => {

@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::future::Future;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::string::String;
 use std::sync::Arc;
@@ -72,8 +72,6 @@ pub(crate) struct View<H: Host> {
     want: Want,
     key: Key,
     slot: Arc<Slot>,
-    /// An API refused this key's token last.
-    refused: Arc<AtomicBool>,
 }
 
 impl<H: Host> View<H> {
@@ -82,7 +80,7 @@ impl<H: Host> View<H> {
         let key = state.core().key(&want);
         let slot = state.slot(key);
         drop(state);
-        Self { shared, want, key, slot, refused: Arc::default() }
+        Self { shared, want, key, slot }
     }
 
     pub(crate) fn with_scope(&self, scope: Vec<String>) -> Result<Self, Error> {
@@ -113,7 +111,10 @@ impl<H: Host> View<H> {
     }
 
     pub(crate) async fn token(&self, options: TokenOptions) -> Result<Token, Error> {
-        self.acquire(options, None, None).await
+        match self.fresh().filter(|_| options.min_ttl.is_zero() && !options.force) {
+            Some(token) => Ok(token),
+            None => self.acquire(options, None, None).await,
+        }
     }
 
     async fn acquire(
@@ -201,7 +202,7 @@ impl<H: Host> View<H> {
     pub(crate) fn judge(&self, call: Call, url: &str, status: u16, headers: &[(String, String)]) -> Verdict {
         // The core wants to hear of every refusal, and of the first answer that ends a row of them.
         let is_refused = status == 401;
-        if !self.refused.swap(is_refused, Ordering::AcqRel) && !is_refused {
+        if !self.slot.is_refused.swap(is_refused, Ordering::AcqRel) && !is_refused {
             return Verdict::Pass;
         }
         let (want, url, headers) = (self.want.clone(), Some(url.into()), headers.to_vec());
@@ -262,9 +263,8 @@ impl<H: Host> View<H> {
 
 impl<H: Host> Clone for View<H> {
     fn clone(&self) -> Self {
-        let Self { shared, want, key, slot, refused } = self;
-        let (shared, slot, refused) = (shared.clone(), slot.clone(), refused.clone());
-        Self { shared, want: want.clone(), key: *key, slot, refused }
+        let Self { shared, want, key, slot } = self;
+        Self { shared: shared.clone(), want: want.clone(), key: *key, slot: slot.clone() }
     }
 }
 
