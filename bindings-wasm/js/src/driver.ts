@@ -103,7 +103,7 @@ export class Driver {
   async acquire(view: View, ask: Ask, signal?: AbortSignal | null, wait?: Wait): Promise<Token> {
     for (;;) {
       signal?.throwIfAborted();
-      const cause = wait === undefined ? undefined : await this.#settled(wait, signal);
+      const cause = wait !== undefined && this.#flights.has(wait.wait) ? await this.#settled(wait, signal) : undefined;
       const answer = this.handle({ ask: { ...ask, want: view.want, after: wait?.wait } }) as Use | Failure | Wait;
       if ("use" in answer) return this.#keep(view, answer, wait !== undefined);
       if ("fail" in answer) {
@@ -111,7 +111,8 @@ export class Driver {
         throw toError(isCertificateFailure(cause) ? { hint: CERTIFICATE_HINT, ...failure } : failure, cause);
       }
       wait = answer;
-      this.#flight(wait.wait).key ??= view.key;
+      const flight = this.#flights.get(wait.wait);
+      if (flight !== undefined) flight.key ??= view.key;
     }
   }
 
@@ -143,6 +144,8 @@ export class Driver {
   }
 
   #follow(step: Step): Answer | undefined {
+    // Known before anything else happens: a flight may be over in the very step that began it.
+    if (typeof step.answer === "object" && "wait" in step.answer) this.#flight(step.answer.wait);
     for (const operation of step.operations ?? []) {
       if ("sleep" in operation) {
         const { sleep: flight, until } = operation;
