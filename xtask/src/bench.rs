@@ -30,7 +30,7 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
             let mut command = match host {
                 Host::Rust => {
                     let mut cargo = tree.cargo();
-                    cargo.args(["run", "--quiet", "--release", "--package", "bench-rust"]);
+                    cargo.args(["run", "--quiet", "--profile", "bench", "--package", "bench-rust"]);
                     cargo
                 }
                 Host::Node | Host::Python => {
