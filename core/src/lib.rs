@@ -33,7 +33,7 @@ pub mod request;
 pub mod response;
 pub mod secret;
 pub mod step;
-mod store;
+mod record;
 pub mod token;
 pub mod url;
 
