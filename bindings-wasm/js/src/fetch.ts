@@ -46,7 +46,7 @@ export async function call(driver: Driver, view: View, input: string | URL | Req
         for (const name of CREDENTIALS) hop.headers.delete(name);
         ours = undefined;
       } else if (ours !== undefined) {
-        ours = driver.attached(view, call, line(hop))?.headers;
+        ours = driver.attached(view, call, line(hop))?.headers ?? ours;
       }
     }
 

@@ -100,3 +100,15 @@ test("even if all who wait are cancelled, the request fills the cache", async ()
   await client.token();
   assert.equal(await lane.tokenRequests(), 1);
 });
+
+test("100 API calls with a revoked token cost one token request, and all succeed", async () => {
+  const lane = new Lane();
+  const client = lane.client("personify");
+  await client.token();
+  await lane.control("POST", "revoke", {});
+  const api = `${lane.url("personify")}/v1/people`;
+  const responses = await within(60, crowd(100, () => client.fetch(api, { method: "POST", body: "x" })));
+  assert.ok(responses.every(({ ok }) => ok));
+  await Promise.all(responses.map((response) => response.text()));
+  assert.equal(await lane.tokenRequests(), 2);
+});
