@@ -406,3 +406,30 @@ const FOLDER: &str = "examples/demo";
 /// Of the tokens that are to expire while we watch, in seconds.
 const LIFETIME: f64 = 8.0;
 const PATIENCE: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_named_as_each_language_has_them() {
+        let [provider, ..] = &PROVIDERS;
+        let base = "http://127.0.0.1:1/lane/phoenix-security";
+        let names = |host| -> Vec<String> {
+            let options: Value = serde_json::from_str(&provider.options(host, base)).unwrap();
+            options.as_object().unwrap().keys().cloned().collect()
+        };
+        assert!(names(Host::Node).contains(&"allowLoopbackHttp".to_owned()));
+        assert!(names(Host::Python).contains(&"allow_loopback_http".to_owned()));
+        let options: Value = serde_json::from_str(&provider.options(Host::Rust, base)).unwrap();
+        assert_eq!(options["base_url"], base);
+        assert_eq!(options["api_origins"], json!(["http://127.0.0.1:1"]));
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        let text = align(&[row(["a", "b"]), row(["one", "✓ x"]), row(["", "✗"])]);
+        assert_eq!(text, " a    b\n──────────\n one  ✓ x\n      ✗\n");
+    }
+}

@@ -186,3 +186,35 @@ fn files(tree: &Tree, word: &str) -> Result<Vec<String>> {
     found.sort();
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(words: &[&str]) -> Vec<&'static str> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        SUITES.iter().filter(|suite| suite.is_selected(&words)).map(|suite| suite.name).collect()
+    }
+
+    #[test]
+    fn a_word_selects_the_suites_that_have_it_in_their_name() {
+        assert_eq!(named(&["vectors"]), ["vectors-rust", "vectors-node", "vectors-python"]);
+        assert_eq!(named(&["vectors-node", "core"]), ["core", "vectors-node"]);
+        assert_eq!(named(&["vector"]), [""; 0]);
+        assert_eq!(named(&[]).len(), SUITES.len());
+    }
+
+    #[test]
+    fn every_file_that_a_suite_names_is_there() {
+        let tree = Tree::find().unwrap();
+        for suite in SUITES {
+            if let Program::Node(_, words) | Program::Python(_, words) = suite.program {
+                for word in words.split(' ').filter(|word| word.contains('/')) {
+                    for file in files(&tree, word).unwrap() {
+                        assert!(tree.root.join(&file).exists(), "{}: {file}", suite.name);
+                    }
+                }
+            }
+        }
+    }
+}
