@@ -188,6 +188,7 @@ impl Core {
             redirect_uri: session.redirect_uri,
             verifier: Secret::new(session.verifier),
         };
+        self.give_way(key, turn);
         let flight = self.take_off(key, Work::exchange(&want, code), None, turn);
         Ok(Answer::Wait { flight, until: deadline })
     }

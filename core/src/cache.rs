@@ -172,8 +172,10 @@ pub(crate) struct Trouble {
 pub(crate) enum Outcome {
     /// With a token, which is not necessarily kept.
     Token(Held),
-    /// With an error. Whether another flight may follow is in the entry's [`Trouble`], but for a code: that is sent once.
+    /// With an error. Whether another flight may follow is in the entry's [`Trouble`].
     Error { error: Error, last: bool },
+    /// With a code that came to nothing: whatever token is in hand, it is not the one that a person has just agreed to.
+    Refused(Error),
 }
 
 /// How often the API has refused this key's tokens in a row.

@@ -141,6 +141,10 @@ impl Operations {
         *self = Self { count: self.count, ..Self::default() };
     }
 
+    fn of(&self, flight: FlightId) -> Vec<OpId> {
+        self.pending.iter().filter(|(_, pending)| pending.flight == flight).map(|(op, _)| *op).collect()
+    }
+
     fn overdue(&self, now: Now, but: Option<OpId>) -> Option<OpId> {
         self.ends.iter().take_while(|(until, _)| *until <= now.boot).map(|(_, op)| *op).find(|op| Some(*op) != but)
     }
@@ -633,12 +637,21 @@ impl Core {
                 return;
             }
         };
-        let flying = self.cache.find(&key).is_some_and(|entry| entry.flight.is_some());
+        let entry = self.cache.find(&key);
+        let flying = entry.is_some_and(|entry| entry.flight.is_some());
+        // A person has agreed anew since: what comes of the older consent is not wanted.
+        let sent = exchange.refresh_token();
+        let outdated =
+            entry.and_then(|entry| entry.refresh()).zip(sent).is_some_and(|(refresh, sent)| refresh.token != *sent);
         self.take_refresh_token(key, exchange, set.refresh_token, set.scope.as_deref(), turn);
         let expires = set.started.plus(set.lifetime);
         let life = turn.now.until(expires).min(set.lifetime);
         let Some(entry) = self.cache.find_mut(&key) else { return };
-        if flying || life <= 0 || entry.held.as_ref().is_some_and(|held| held.token.expires.boot >= expires.boot) {
+        if flying
+            || outdated
+            || life <= 0
+            || entry.held.as_ref().is_some_and(|held| held.token.expires.boot >= expires.boot)
+        {
             return;
         }
         entry.generation = entry.generation.saturating_add(1);
@@ -660,12 +673,43 @@ impl Core {
         if !code {
             self.trouble(key, refusal.verdict, refusal.error.clone(), refusal.retry_after, turn);
         }
-        let last = code || refusal.verdict != Verdict::Transient;
-        let error = match self.cache.find(&key).and_then(|entry| entry.trouble()).filter(|_| !code) {
+        if code {
+            self.settle(id, Some(Outcome::Refused(refusal.error)), turn);
+            return;
+        }
+        let last = refusal.verdict != Verdict::Transient;
+        let error = match self.cache.find(&key).and_then(|entry| entry.trouble()) {
             Some(trouble) => refusal.error.with_retry_after(trouble.next.saturating_sub(turn.now.boot)),
             None => refusal.error,
         };
         self.settle_with_error(id, error, last, turn);
+    }
+
+    /// Whether a flight is for a code that a person has just agreed to.
+    pub(crate) fn is_exchange(&self, id: FlightId) -> bool {
+        self.flights.get(&id).is_some_and(|flight| flight.work.reason == Reason::Exchanged)
+    }
+
+    /// Ends the key's flight, if there is one, in favour of a code: what it brings would belong to an older consent. Those who
+    /// wait for it ask again; a refresh token in its answer is not lost.
+    pub(crate) fn give_way(&mut self, key: Key, turn: &mut Turn<'_>) {
+        let Some(id) = self.cache.find(&key).and_then(|entry| entry.flight) else { return };
+        for op in self.operations.of(id) {
+            match self.operations.take(op).map(|pending| pending.what) {
+                Some(What::Send { exchange, started }) if !exchange.is_code() => {
+                    self.operations.remember(op, key, exchange, started);
+                }
+                _ => {}
+            }
+        }
+        self.release(id, turn);
+        let outcome = self.is_exchange(id).then(|| {
+            Outcome::Refused(Error::new(
+                ErrorCode::StateMismatch,
+                "the same user signed in once more before this code was exchanged: go on with the later one",
+            ))
+        });
+        self.settle(id, outcome, turn);
     }
 
     pub(crate) fn settle_with_error(&mut self, id: FlightId, error: Error, last: bool, turn: &mut Turn<'_>) {

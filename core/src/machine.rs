@@ -306,7 +306,7 @@ impl Core {
         let wanted = ask.min_ttl.max(1);
         let good = entry.held.clone().filter(|held| held.left(now) >= wanted);
         if entry.flight == Some(after) {
-            return Some(match good {
+            return Some(match good.filter(|_| !self.is_exchange(after)) {
                 // Waited long enough for the renewal of a token that is still good.
                 Some(good) => {
                     if now.boot >= deadline.min(self.patience(after)) || ask.force && now.boot >= deadline {
@@ -336,6 +336,7 @@ impl Core {
                 let soft = self.margins(held.life).soft;
                 Some(Ok(self.lend(&held, soft, ask, true)))
             }
+            Outcome::Refused(error) => Some(Err(error)),
             Outcome::Error { error, last } => {
                 if let Some(good) = good {
                     turn.notice(NoticeKind::ServedWhileFailing, Some(key), None);
@@ -382,7 +383,8 @@ impl Core {
                 return Ok(self.lend(&good, margins.hard, ask, false));
             }
             until = until.min(self.patience(flight));
-            if until <= now.boot {
+            // What becomes of a code is nobody's business but that of the one who brought it.
+            if until <= now.boot || self.is_exchange(flight) {
                 return Ok(self.lend(&good, 0, ask, false));
             }
         }
