@@ -7,7 +7,7 @@ export async function call(driver: Driver, view: View, input: string | URL | Req
   const url = request?.url ?? String(input);
   const mode = init.redirect ?? request?.redirect ?? "follow";
   const signal = init.signal ?? request?.signal ?? null;
-  const body = init.body ?? request?.body ?? undefined;
+  const body = init.body ?? (request?.body ? await buffered(request.body) : undefined);
   const { want } = view;
   const wish = JSON.stringify(want);
 
@@ -96,15 +96,53 @@ function follow(hop: Hop, location: string, status: number): void {
   }
 }
 
-/** Whether a body can be sent twice. A stream is used up by the first time, and a `Request` has its body as a stream. */
+/** Whether a body can be sent twice. A stream is used up by the first time. */
 function isReplayable(body: unknown): boolean {
   if (body === undefined || body === null || typeof body === "string" || ArrayBuffer.isView(body)) return true;
   return REPLAYABLE.has(Object.prototype.toString.call(body));
 }
 
+/**
+ * A `Request` has its body as a stream even where it was made of a string. What is small and there at once is read, so that it
+ * is sent with its length and can be sent again; what isn't goes on as a stream.
+ */
+async function buffered(stream: ReadableStream<Uint8Array>): Promise<Uint8Array | ReadableStream<Uint8Array>> {
+  const reader = stream.getReader();
+  const chunks: Uint8Array[] = [];
+  let next = reader.read();
+  let stop = () => {};
+  const late = new Promise<undefined>((resolve) => (stop = () => resolve(undefined)));
+  const timer = setTimeout(stop, PATIENCE);
+  for (let size = 0; size <= MAX_BUFFERED; next = reader.read()) {
+    const read = await Promise.race([next, late]);
+    if (read === undefined) break;
+    if (read.done) {
+      clearTimeout(timer);
+      return Buffer.concat(chunks);
+    }
+    chunks.push(read.value);
+    size += read.value.length;
+  }
+  clearTimeout(timer);
+  return new ReadableStream({
+    async pull(controller) {
+      const chunk = chunks.shift();
+      if (chunk !== undefined) return controller.enqueue(chunk);
+      const { done, value } = await next;
+      if (done) return controller.close();
+      next = reader.read();
+      controller.enqueue(value);
+    },
+    cancel: (reason) => reader.cancel(reason),
+  });
+}
+
 const REPLAYABLE = new Set(["ArrayBuffer", "Blob", "File", "FormData", "URLSearchParams"].map((name) => `[object ${name}]`));
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 const MAX_HOPS = 20;
+/** How much of a `Request` is read before it is sent, in bytes, and for how long, in milliseconds. */
+const MAX_BUFFERED = 65_536;
+const PATIENCE = 50;
 /** More are forgotten: then the core hears of their next success a little later. */
 const MAX_REFUSED = 10_000;
 /** What the caller may have put on the request for this origin alone. */

@@ -67,6 +67,48 @@ for (const [kind, body, expected] of [
   });
 }
 
+test("a Request made of something small is sent with its length, and once more after a 401", async () => {
+  const bodies = [];
+  const { client, calls } = world({
+    api: (request, n) => {
+      bodies.push(request.body);
+      return n === 1 ? unauthorized() : new Response("ok");
+    },
+  });
+  await client.token();
+  const request = new Request(API, { method: "POST", body: JSON.stringify({ a: 1 }), headers: { "content-type": "application/json" } });
+  assert.equal((await client.fetch(request)).status, 200);
+  assert.deepEqual(bodies.map(String), ['{"a":1}', '{"a":1}']);
+  assert.ok(bodies.every((body) => body instanceof Uint8Array));
+  assert.deepEqual(calls.map(({ headers }) => headers.get("content-type")), ["application/json", "application/json"]);
+  await assert.rejects(client.fetch(request), TypeError);
+});
+
+test("a Request with a long or slow body is passed on as a stream, whole and once", async () => {
+  const slow = new ReadableStream({
+    async pull(controller) {
+      await new Promise((resolve) => setTimeout(resolve, 40));
+      controller.enqueue(new TextEncoder().encode("x"));
+      if (++slow.count === 4) controller.close();
+    },
+  });
+  slow.count = 0;
+  for (const [body, expected] of [["y".repeat(200_000), 200_000], [slow, 4]]) {
+    let received;
+    const { client, calls } = world({
+      api: async (request) => {
+        received = (await new Response(request.body).text()).length;
+        return unauthorized();
+      },
+    });
+    await client.token();
+    assert.equal((await client.fetch(new Request(API, { method: "POST", body, duplex: "half" }))).status, 401);
+    assert.equal(received, expected);
+    assert.equal(calls.length, 1);
+    assert.equal(calls[0].duplex, "half");
+  }
+});
+
 test("a FormData is sent once more with its fields", async () => {
   const fields = [];
   const { client } = world({
