@@ -26,13 +26,17 @@ const SUITES: &[Suite] = &[
             "clippy --quiet --message-format short --workspace --exclude xtask-bindgen --all-targets -- --deny warnings",
         ),
     ),
-    Suite::new("core", Report::Cargo, Program::Cargo("test --package remint --all-features")),
+    Suite::new("core", Report::Cargo, Program::Cargo("test --no-fail-fast --package remint --all-features")),
     Suite::new("no-std", Report::Exit, Program::CoreAlone),
     Suite::new("oldest-rust", Report::Exit, Program::OldestRust("check --package remint --all-features")),
-    Suite::new("xtask", Report::Cargo, Program::Cargo("test --package xtask")),
-    Suite::new("authority", Report::Cargo, Program::Cargo("test --package authority")),
+    Suite::new("xtask", Report::Cargo, Program::Cargo("test --no-fail-fast --package xtask")),
+    Suite::new("authority", Report::Cargo, Program::Cargo("test --no-fail-fast --package authority")),
     Suite::new("vectors-rust", Report::Plain, Program::Cargo("run --quiet --package vectors-rust -- tests/vectors")),
-    Suite::new("hosts-rust", Report::Cargo, Program::Cargo("test --package hosts-rust --package examples-rust")),
+    Suite::new(
+        "hosts-rust",
+        Report::Cargo,
+        Program::Cargo("test --no-fail-fast --package hosts-rust --package examples-rust"),
+    ),
     Suite::new(
         "unit-node",
         Report::Node,
@@ -45,6 +49,7 @@ const SUITES: &[Suite] = &[
         Report::Node,
         Program::Node("tests/packaging/node", "--test --test-reporter=tap tests/packaging/node/*.test.mjs"),
     ),
+    Suite::new("schemas", Report::Plain, Program::Python("tests/schemas", "tests/schemas/run.py")),
     Suite::new("vectors-python", Report::Plain, Program::Python("", "tests/vectors/runners/python.py tests/vectors")),
     Suite::new(
         "hosts-python",
@@ -60,6 +65,8 @@ const SUITES: &[Suite] = &[
     Suite::new("examples", Report::Plain, Program::Python("examples/python", "tests/examples/run.py"))
         .with(&[Host::Node]),
     Suite::new("peers", Report::Plain, Program::Python("tests/peers", "tests/peers/run.py")).with(&[Host::Node]),
+    Suite::new("examples", Report::Plain, Program::Python("examples/python", "tests/examples/run.py"))
+        .with(&[Host::Node]),
     Suite::new("demo", Report::Plain, Program::Cargo("xtask demo --yes")).with(&[Host::Node, Host::Python]),
 ];
 
