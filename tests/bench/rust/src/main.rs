@@ -1,8 +1,13 @@
 //! Measures us and a peer in one run, and prints how they compare.
 
+mod cached;
 mod exchange;
+mod keys;
 mod measure;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    exchange::run()
+    println!("Rust, optimized for speed");
+    cached::run()?;
+    exchange::run()?;
+    keys::run()
 }
