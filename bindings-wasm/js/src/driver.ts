@@ -175,7 +175,8 @@ export class Driver {
   /** Shows a notice. Whatever the user's function does with it, nothing here depends on it. */
   notify(notice: Notice): void {
     try {
-      Promise.resolve(this.#host.onNotice?.(notice)).catch(() => {});
+      const result = this.#host.onNotice?.(notice);
+      if (result instanceof Promise) result.catch(() => {});
     } catch {
       // The function is told what happened; it has no say in it.
     }
