@@ -4,6 +4,7 @@ use alloc::borrow::{Cow, ToOwned};
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
+use core::time::Duration;
 
 use serde::{Serialize, Serializer};
 
@@ -243,10 +244,10 @@ impl Error {
         self.0.retryable
     }
 
-    /// Milliseconds until a further attempt is made, where known.
+    /// How long it is until a further attempt is made, where known.
     #[must_use]
-    pub fn retry_after(&self) -> Option<i64> {
-        self.0.retry_after
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after.map(duration)
     }
 
     /// The OAuth `error` code of the answer (RFC 6749 section 5.2).
@@ -261,10 +262,10 @@ impl Error {
         self.0.pointer.as_deref()
     }
 
-    /// The lifetime in milliseconds that the server gives, for [`ErrorCode::MinTtlUnavailable`].
+    /// The lifetime that the server gives, for [`ErrorCode::MinTtlUnavailable`].
     #[must_use]
-    pub fn lifetime(&self) -> Option<i64> {
-        self.0.lifetime
+    pub fn lifetime(&self) -> Option<Duration> {
+        self.0.lifetime.map(duration)
     }
 
     /// Whether a refused refresh token may have been spent by an earlier request whose answer was lost.
@@ -310,4 +311,8 @@ impl Serialize for ErrorCode {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }
+}
+
+fn duration(millis: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or_default())
 }

@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn a_notice_that_panics_harms_nobody_and_may_ask_the_client() {
         let told = Arc::new(AtomicUsize::new(0));
-        let itself: Arc<OnceLock<Client<fn(Outgoing) -> Result<Incoming, SendError>>>> = Arc::default();
+        let itself = Arc::new(OnceLock::<Client<fn(Outgoing) -> Result<Incoming, SendError>>>::new());
         let (count, asked) = (told.clone(), itself.clone());
         let send: fn(Outgoing) -> Result<Incoming, SendError> = |_| Ok(answer());
         let client = builder()

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use examples_rust::reqwest::{self, Reqwest};
 use examples_rust::ureq::{self, Ureq};
 use hosts_rust::{HOUR, Lane, MovedClock, crowd, distinct, within};
-use remint::ErrorCode;
-use remint::client::TokenOptions;
+use remint::client::{Incoming, Outgoing, SendError, TokenOptions};
+use remint::{Builder, ErrorCode};
 use serde_json::json;
 
 fn threads() -> Ureq {
@@ -237,4 +237,28 @@ fn without_background_refresh_one_caller_runs_the_renewal_and_the_others_go_on()
     let waited = tokens.iter().filter(|token| token.generation != first.generation).count();
     assert_eq!(waited, 1);
     assert_eq!(lane.token_requests(), 2);
+}
+
+#[test]
+fn where_the_system_has_no_thread_to_spare_the_caller_sends_the_request() {
+    const STACK: &str = "RUST_MIN_STACK";
+
+    if std::env::var_os(STACK).is_none() {
+        // Once more in a process whose threads can't be made: none can have a stack of that size.
+        let name = "where_the_system_has_no_thread_to_spare_the_caller_sends_the_request";
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = again.args([name, "--exact", "--test-threads=1"]).env(STACK, (1_u64 << 50).to_string()).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    assert!(std::thread::Builder::new().spawn(|| ()).is_err());
+    let caller = std::thread::current().id();
+    let body = br#"{"access_token":"T1","token_type":"Bearer","expires_in":3600}"#;
+    let client = Builder::new("phoenix-wallet").client_id("app").client_secret("s3cret");
+    let client = client.build(move |_: Outgoing| -> Result<Incoming, SendError> {
+        assert_eq!(std::thread::current().id(), caller);
+        Ok(Incoming { status: 200, headers: Vec::new(), body: body.to_vec() })
+    });
+    assert_eq!(client.unwrap().token().unwrap().access_token.expose(), "T1");
 }

@@ -21,7 +21,7 @@ struct Fault {
     code: ErrorCode,
     status: Option<u16>,
     /// `retry_after` is at least so long.
-    least: Option<i64>,
+    least: Option<Duration>,
 }
 
 fn faults() -> Vec<Fault> {
@@ -61,8 +61,8 @@ fn faults() -> Vec<Fault> {
         status: Some(status),
         least: Some(least),
     };
-    faults.push(pause("503 with Retry-After in seconds", 503, "7", 6_000));
-    faults.push(pause("429 with Retry-After as a date", 429, "date+9", 7_000));
+    faults.push(pause("503 with Retry-After in seconds", 503, "7", Duration::from_secs(6)));
+    faults.push(pause("429 with Retry-After as a date", 429, "date+9", Duration::from_secs(7)));
     faults
 }
 

@@ -43,15 +43,6 @@ fn each_example_runs() {
 }
 
 #[test]
-fn where_the_system_has_no_thread_to_spare_the_caller_sends_the_request() {
-    let lane = Lane::new();
-    // No thread can have a stack of that size.
-    let output = example("phoenix-wallet", &lane).env("RUST_MIN_STACK", (1_u64 << 50).to_string()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(lane.token_requests(), 1);
-}
-
-#[test]
 fn the_example_with_a_person_in_it_runs() {
     let lane = Lane::new();
     let mut child = example("rapidomize", &lane)
