@@ -20,7 +20,7 @@ use super::driver::Boxed;
 use super::transport::{AsyncTransport, Transport};
 use crate::clock::Entropy;
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::notice::Notice;
 use crate::secret::Secret;
 
@@ -216,7 +216,14 @@ impl Builder {
         document.push('}');
         let config = Config::new(&document);
         document.zeroize();
-        Ok((config?, self.hooks, self.time))
+        let config = config?;
+        if config.store.is_some() {
+            return Err(Error::new(
+                ErrorCode::InvalidOption,
+                "`store` has no use in this client yet: leave it out, or drive `Core` with a store of your own",
+            ));
+        }
+        Ok((config, self.hooks, self.time))
     }
 
     fn list<S: Into<String>>(self, name: &str, texts: impl IntoIterator<Item = S>) -> Self {
@@ -264,5 +271,53 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&String> = self.options.keys().collect();
         f.debug_struct("Builder").field("options", &names).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+
+    use super::Builder;
+    use crate::client::{Incoming, Outgoing, SendError};
+    use crate::error::{Error, ErrorCode};
+
+    fn refused(options: Builder) -> Error {
+        options.build(|_: Outgoing| -> Result<Incoming, SendError> { Err(SendError::NotSent) }).unwrap_err()
+    }
+
+    fn options() -> Builder {
+        Builder::new("phoenix-wallet").client_id("app").client_secret("s3cr\"et\\")
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (wrong, named) in [
+            (options().option("client_idd", "x"), "client_idd"),
+            (options().policy("soft_margin", -1), "soft_margin"),
+            (options().parameter("grant_type", "x"), "grant_type"),
+            (options().request_timeout(core::time::Duration::ZERO), "request_timeout"),
+            (options().client_secret_fn(|| Ok::<_, Error>("other")), "client_secret"),
+            (options().api_origins(["http://example.com"]), "api_origins"),
+            (options().option("store", true), "store"),
+            (Builder::new("phoenix-walet"), "phoenix-wallet"),
+        ] {
+            let error = refused(wrong);
+            assert_eq!(error.code(), ErrorCode::InvalidOption, "{error}");
+            assert!(format!("{error}").contains(named), "{error}");
+            assert!(!format!("{error:?}").contains("s3cr"), "{error:?}");
+        }
+        assert_eq!(refused(Builder::new("{\"name\": 1}")).code(), ErrorCode::InvalidProfile);
+    }
+
+    #[test]
+    fn the_last_value_counts_and_every_character_of_a_secret_arrives() {
+        let sent = |outgoing: Outgoing| -> Result<Incoming, SendError> {
+            let body = outgoing.request.body.unwrap_or_default();
+            assert!(body.contains("client_id=app&client_secret=s3cr%22et%5C"), "{body}");
+            Err(SendError::NotSent)
+        };
+        let client = options().client_id("other").client_id("app").policy("attempts", 1).build(sent).unwrap();
+        assert_eq!(client.token().unwrap_err().code(), ErrorCode::TransportFailed);
     }
 }
