@@ -74,9 +74,17 @@ fn kind(error: &Error) -> SendError {
         Error::Timeout(Timeout::Resolve | Timeout::Connect) | Error::HostNotFound | Error::ConnectionFailed => {
             SendError::NotSent
         }
-        Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => SendError::NotSent,
+        Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused || is_untrusted(error) => {
+            SendError::NotSent
+        }
         Error::Timeout(_) => SendError::Timeout,
         Error::BodyExceedsLimit(_) => SendError::TooLarge,
         _ => SendError::MaybeSent,
     }
+}
+
+/// Whether the handshake ended at the server's certificate: nothing else has been said by then.
+fn is_untrusted(error: &std::io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
 }

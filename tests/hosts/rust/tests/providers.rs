@@ -193,6 +193,7 @@ fn https_with_an_authority_of_ones_own() {
     let patience = TokenOptions { timeout: Some(Duration::from_secs(2)), ..TokenOptions::default() };
     let error = within(20, move || client.token_with(patience).unwrap_err());
     assert_eq!(error.code(), ErrorCode::TransportFailed);
+    assert!(error.message().contains("`ca`"), "{error}");
     assert_eq!(lane.token_requests(), 1);
 }
 
