@@ -32,6 +32,13 @@ const SUITES: &[Suite] = &[
     Suite::new("xtask", Report::Cargo, Program::Cargo("test --no-fail-fast --package xtask")),
     Suite::new("authority", Report::Cargo, Program::Cargo("test --no-fail-fast --package authority")),
     Suite::new("vectors-rust", Report::Plain, Program::Cargo("run --quiet --package vectors-rust -- tests/vectors")),
+    Suite::new("vectors-themselves", Report::Cargo, Program::Cargo("test --package vectors-rust")),
+    Suite::new(
+        // A crate elsewhere in a user's tree may turn this on: numbers are then read in another way.
+        "vectors-precision",
+        Report::Plain,
+        Program::Cargo("run --quiet --package vectors-rust --features arbitrary-precision -- tests/vectors"),
+    ),
     Suite::new(
         "hosts-rust",
         Report::Cargo,
@@ -205,7 +212,10 @@ mod tests {
 
     #[test]
     fn a_word_selects_the_suites_that_have_it_in_their_name() {
-        assert_eq!(named(&["vectors"]), ["vectors-rust", "vectors-node", "vectors-python"]);
+        assert_eq!(
+            named(&["vectors"]),
+            ["vectors-rust", "vectors-themselves", "vectors-precision", "vectors-node", "vectors-python"]
+        );
         assert_eq!(named(&["vectors-node", "core"]), ["core", "vectors-node"]);
         assert_eq!(named(&["vector"]), [""; 0]);
         assert_eq!(named(&[]).len(), SUITES.len());
