@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import type { Driver, View } from "./driver.js";
 
 /** One API call: the token on it, redirects followed, one repetition after a 401 where the core says so. */
@@ -110,20 +111,14 @@ async function buffered(stream: ReadableStream<Uint8Array>): Promise<Uint8Array 
   const reader = stream.getReader();
   const chunks: Uint8Array[] = [];
   let next = reader.read();
-  let stop = () => {};
-  const late = new Promise<undefined>((resolve) => (stop = () => resolve(undefined)));
-  const timer = setTimeout(stop, PATIENCE);
+  const late = setTimeout(PATIENCE, undefined, { ref: false });
   for (let size = 0; size <= MAX_BUFFERED; next = reader.read()) {
     const read = await Promise.race([next, late]);
     if (read === undefined) break;
-    if (read.done) {
-      clearTimeout(timer);
-      return Buffer.concat(chunks);
-    }
+    if (read.done) return Buffer.concat(chunks);
     chunks.push(read.value);
     size += read.value.length;
   }
-  clearTimeout(timer);
   return new ReadableStream({
     async pull(controller) {
       const chunk = chunks.shift();
