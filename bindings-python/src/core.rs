@@ -7,12 +7,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt as _;
 use pyo3::types::{PyDict, PyList};
+use remint::Config;
 use remint::cache::Key;
 use remint::clock::{Entropy, Now};
 use remint::error::{Error, ErrorCode};
 use remint::event::{Event, Received};
 use remint::step::{Answer, FlightId, Step};
-use remint::{Config, TokenRequest};
 
 use crate::convert;
 use crate::exchange::Exchange;
@@ -48,8 +48,11 @@ struct Withdrawn {
 #[pymethods]
 impl Core {
     #[new]
-    fn new(py: Python<'_>, options: &str) -> PyResult<Self> {
-        let config = Config::new(options).map_err(|error| convert::exception(py, &error))?;
+    fn new(py: Python<'_>, options: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let options = convert::to_json(options).and_then(|options| String::from_utf8(options).ok());
+        let options = options.ok_or_else(|| Error::new(ErrorCode::InvalidOption, UNREADABLE_OPTIONS));
+        let config =
+            options.and_then(|options| Config::new(&options)).map_err(|error| convert::exception(py, &error))?;
         let state = State { core: remint::Core::new(config), waiters: HashMap::new(), withdrawn: Withdrawn::default() };
         Ok(Self {
             state: Mutex::new(state),
@@ -60,7 +63,7 @@ impl Core {
         })
     }
 
-    /// Tells the core what happened (JSON), and says what follows.
+    /// Tells the core what happened, and says what follows.
     ///
     /// `now` is both clocks in milliseconds, `entropy` 32 fresh bytes. If the answer is to wait, `wake` is kept, and
     /// given back under `wake` by the step in which the flight settles. If it is a token, `cell` keeps it, and it is under `token`.
@@ -68,13 +71,14 @@ impl Core {
     fn handle<'py>(
         &self,
         py: Python<'py>,
-        event: &str,
+        event: &Bound<'py, PyAny>,
         now: (i64, i64),
         entropy: &[u8],
         wake: Option<Py<PyAny>>,
         cell: Option<&LeaseCell>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        self.step(py, serde_json::from_str(event).ok(), now, entropy, wake, cell)
+        let event = convert::to_json(event).and_then(|event| serde_json::from_slice(&event).ok());
+        self.step(py, event, now, entropy, wake, cell)
     }
 
     /// Tells the core the answer to a `send`.
@@ -93,12 +97,14 @@ impl Core {
         self.step(py, op.parse().ok().map(received), now, entropy, None, None)
     }
 
-    /// Builds one request to the token endpoint (JSON), and what reads its answer.
-    fn build(&self, py: Python<'_>, token_request: &str) -> PyResult<Exchange> {
-        let request = serde_json::from_str::<TokenRequest>(token_request)
-            .map_err(|_| Error::new(ErrorCode::InvalidEvent, UNREADABLE_REQUEST));
+    /// Builds one request to the token endpoint, and what reads its answer.
+    fn build(&self, py: Python<'_>, token_request: &Bound<'_, PyAny>) -> PyResult<Exchange> {
+        let request = convert::to_json(token_request).and_then(|request| serde_json::from_slice(&request).ok());
         let config = self.lock(py).core.config().clone();
-        let built = request.and_then(|request| config.build(request));
+        let built = match request {
+            Some(request) => config.build(request),
+            None => Err(Error::new(ErrorCode::InvalidEvent, UNREADABLE_REQUEST)),
+        };
         built.map(Exchange::from).map_err(|error| convert::exception(py, &error))
     }
 
@@ -218,5 +224,6 @@ impl Withdrawn {
 const TORN: &str = "this process was forked in the middle of another thread's call: make the client after the fork";
 const UNREADABLE_EVENT: &str =
     "the event is not one that the step machine knows, or one of its fields is missing, unknown or of the wrong type";
+const UNREADABLE_OPTIONS: &str = "the options hold a value that JSON does not have: strings, numbers, booleans, None, lists, tuples and dicts are allowed";
 const UNREADABLE_REQUEST: &str =
     "the token request is not one of client_credentials, code, refresh and basic_get with its fields";

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use remint::clock::Now;
@@ -68,18 +69,13 @@ impl Exchange {
             .and_then(|exchange| exchange.finish(response, started))
             .map_err(|error| convert::exception(py, &error))?;
         let record = PyDict::new(py);
-        record.set_item("access_token", tokens.access_token.expose())?;
-        record.set_item("token_type", tokens.token_type)?;
-        record.set_item("lifetime", tokens.lifetime)?;
-        record.set_item("scope", tokens.scope)?;
-        record.set_item("refresh_token", tokens.refresh_token.as_ref().map(Secret::expose))?;
-        record.set_item("oddities", convert::to_python(py, &tokens.oddities)?)?;
+        record.set_item(intern!(py, "access_token"), tokens.access_token.expose())?;
+        record.set_item(intern!(py, "token_type"), tokens.token_type)?;
+        record.set_item(intern!(py, "lifetime"), tokens.lifetime)?;
+        record.set_item(intern!(py, "scope"), tokens.scope)?;
+        record.set_item(intern!(py, "refresh_token"), tokens.refresh_token.as_ref().map(Secret::expose))?;
+        record.set_item(intern!(py, "oddities"), convert::to_python(py, &tokens.oddities)?)?;
         Ok(record)
-    }
-
-    fn __repr__(&self) -> String {
-        let url = self.request.url.split('?').next().unwrap_or_default();
-        format!("<remint.core.Exchange {} {url} (redacted)>", self.request.method)
     }
 }
 

@@ -63,7 +63,7 @@ class Driver:
         """Tells the core what happened, does what follows, and gives the answer."""
         if os.getpid() != self._pid:
             self.forked()
-        step = Redacted(self.core.handle(_dumps(event), self.now(), self._random(32), wake, cell))
+        step = Redacted(self.core.handle(event, self.now(), self._random(32), wake, cell))
         for operation in map(Redacted, step.pop("operations", ())):
             self._start(operation, bridge)
         self._finish(step)
@@ -99,7 +99,7 @@ class Driver:
         self._pid = os.getpid()
         self._until, self._air, self._causes = {}, {}, {}
         self.core.survived_fork()
-        step = self.core.handle('{"forked":{}}', self.now(), self._random(32))
+        step = self.core.handle({"forked": {}}, self.now(), self._random(32))
         for notice in step.get("notices", ()):
             self.notify(notice)
 
@@ -195,7 +195,7 @@ class Driver:
         return self._tell({"provided": {"op": operation["provide"], "value": value}})
 
     def _tell(self, event: dict[str, Any]) -> dict[str, Any]:
-        return self.core.handle(_dumps(event), self.now(), self._random(32))
+        return self.core.handle(event, self.now(), self._random(32))
 
     def _remember(self, flight: str, error: BaseException) -> None:
         """Keeps why a flight failed, for ``__cause__``; without the frames, whose locals hold the request."""
@@ -275,12 +275,6 @@ def _failure_kind(error: BaseException | None) -> str:
 
 def _tick(operation: dict[str, Any]) -> dict[str, Any]:
     return {"tick": {"flight": operation["sleep"]}}
-
-
-def _dumps(event: dict[str, Any]) -> str:
-    from json import dumps
-
-    return dumps(event)
 
 
 def _sleep(seconds: float) -> None:

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 from typing_extensions import Self, disjoint_base
@@ -13,10 +13,10 @@ def now() -> tuple[int, int]:
 @final
 class Core:
     """The step machine of one client: events in, steps out. See `remint.core`."""
-    def __new__(cls, options: str) -> Core: ...
+    def __new__(cls, options: Mapping[str, Any] | str) -> Core: ...
     def handle(
         self,
-        event: str,
+        event: Mapping[str, Any] | str,
         now: tuple[int, int],
         entropy: bytes,
         wake: Callable[[], object] | None = None,
@@ -31,7 +31,7 @@ class Core:
         now: tuple[int, int],
         entropy: bytes,
     ) -> dict[str, Any]: ...
-    def build(self, token_request: str) -> Exchange: ...
+    def build(self, token_request: Mapping[str, Any] | str) -> Exchange: ...
     def survived_fork(self) -> bool: ...
 
 @final

@@ -43,16 +43,18 @@ FAULTS: list[tuple[str, dict[str, Any], str, int]] = [
 @pytest.mark.parametrize(("fault", "code", "requests"), [case[1:] for case in FAULTS], ids=[case[0] for case in FAULTS])
 def test_a_fault_without_a_token_in_hand(lane: Lane, kind: type, fault: dict[str, Any], code: str, requests: int) -> None:
     lane.faults(count=None, **fault)
-    client = lane.wallet(kind, request_timeout=0.4)
+    # A busy machine is slow, too: only where slowness is the fault is there little time.
+    limit, patience = (0.4, 5) if code == "timeout" else (10, 20)
+    client = lane.wallet(kind, request_timeout=limit)
 
     async def story() -> object:
-        return await client.token(timeout=5)
+        return await client.token(timeout=patience)
 
     before = time.monotonic()
     with pytest.raises(remint.RemintError) as failed:
-        client.token(timeout=5) if kind is remint.Client else asyncio.run(story())
-    assert (failed.value.code, type(failed.value)) == (code, type(failed.value))
-    assert time.monotonic() - before < 5.5
+        client.token(timeout=patience) if kind is remint.Client else asyncio.run(story())
+    assert failed.value.code == code
+    assert time.monotonic() - before < patience + 0.5
     assert lane.token_requests() <= requests
     shown = "".join(
         [repr(failed.value), str(vars(failed.value)), *traceback.TracebackException.from_exception(failed.value, capture_locals=True).format()]
