@@ -10,6 +10,7 @@ use std::boxed::Box;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::catch_unwind;
 use std::process;
+use std::string::String;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::vec::Vec;
 
@@ -23,7 +24,7 @@ use crate::config::Config;
 use crate::error::{Error, ErrorCode};
 use crate::event::{Event, FailureKind, Received};
 use crate::machine::Core;
-use crate::step::{Answer, Done, FlightId, OpId, Operation, Provision, Verdict, Withdraw};
+use crate::step::{self, Done, FlightId, OpId, Operation, Provision, Verdict, Withdraw};
 
 /// What differs between threads and tasks.
 pub(crate) trait Host: Send + Sync + Sized + 'static {
@@ -76,11 +77,11 @@ pub(crate) struct Flight {
     waiters: Mutex<BTreeMap<u64, Waker>>,
 }
 
-/// The answer to a question.
-pub(crate) enum Reply {
+/// The core's answer to a question, with what a waiter needs in the place of what a host needs.
+pub(crate) enum Answer {
     Token(Token),
     Wait(Wait),
-    Headers(Vec<(std::string::String, std::string::String)>),
+    Headers(Vec<(String, String)>),
     Verdict(Verdict),
     Done(Done),
 }
@@ -112,9 +113,9 @@ impl<H: Host> Shared<H> {
         event: Event,
         key: Option<(Key, &Arc<Slot>)>,
         entropy: &Entropy,
-    ) -> Result<Reply, Error> {
-        let (reply, _) = self.handle(event, key, None, entropy);
-        reply.unwrap_or_else(|| Err(Error::new(ErrorCode::InvalidEvent, "the core did not answer: this is a bug")))
+    ) -> Result<Answer, Error> {
+        let (answer, _) = self.handle(event, key, None, entropy);
+        answer.unwrap_or_else(|| Err(Error::new(ErrorCode::InvalidEvent, "the core did not answer: this is a bug")))
     }
 
     /// Tells the core what happened, and does what follows, where nobody waits for an answer.
@@ -129,7 +130,7 @@ impl<H: Host> Shared<H> {
         key: Option<(Key, &Arc<Slot>)>,
         flight: Option<FlightId>,
         entropy: &Entropy,
-    ) -> (Option<Result<Reply, Error>>, Option<Job<H>>) {
+    ) -> (Option<Result<Answer, Error>>, Option<Job<H>>) {
         let mut guard = self.lock();
         let now = self.time.now();
         let state = &mut *guard;
@@ -141,34 +142,31 @@ impl<H: Host> Shared<H> {
         }
         state.withdraw(&step.withdraw);
         let over: Vec<_> = step.settled.iter().map(|id| (*id, state.settle(*id))).collect();
-        let reply = step.answer.take().map(|answer| match answer {
-            Answer::Use(lease) => {
+        let answer = step.answer.take().map(|answer| match answer {
+            step::Answer::Use(lease) => {
                 let held = Held::new(lease, &self.time);
                 if let Some((key, slot)) = key.filter(|_| held.is_worth_keeping(now)) {
                     state.keep(key, slot, &held);
                 }
-                Ok(Reply::Token(held.own()))
+                Ok(Answer::Token(held.own()))
             }
-            Answer::Wait { flight: id, until } => {
+            step::Answer::Wait { flight: id, until } => {
                 let settled = over.iter().find(|(settled, _)| *settled == id).map(|(_, flight)| flight.clone());
                 let flight = settled.unwrap_or_else(|| state.flight(id, key.map(|(key, _)| key)));
-                Ok(Reply::Wait(Wait { id, flight, until }))
+                Ok(Answer::Wait(Wait { id, flight, until }))
             }
-            Answer::Headers { headers } => Ok(Reply::Headers(headers)),
-            Answer::Verdict(verdict) => Ok(Reply::Verdict(verdict)),
-            Answer::Done { done } => Ok(Reply::Done(done)),
-            Answer::Fail(error) => Err(error),
+            step::Answer::Headers { headers } => Ok(Answer::Headers(headers)),
+            step::Answer::Verdict(verdict) => Ok(Answer::Verdict(verdict)),
+            step::Answer::Done { done } => Ok(Answer::Done(done)),
+            step::Answer::Fail(error) => Err(error),
         });
         drop(guard);
 
-        let mut others: Vec<_> =
-            step.operations.into_iter().map(|operation| Job::new(self.clone(), operation)).collect();
-        let own = others.iter().position(|job| Some(job.flight) == flight).map(|at| others.swap_remove(at));
-        let mut others = Some(others);
+        let mut jobs: Vec<_> = step.operations.into_iter().map(|operation| Job::new(self.clone(), operation)).collect();
+        let own = jobs.iter().position(|job| Some(job.flight) == flight).map(|at| jobs.swap_remove(at));
         // A caller that drives its refresh itself does so when all others know what they have to know.
-        if self.config.aside {
-            others.take().into_iter().flatten().for_each(H::start);
-        }
+        let (jobs, later) = if self.config.aside { (jobs, Vec::new()) } else { (Vec::new(), jobs) };
+        jobs.into_iter().for_each(H::start);
         over.into_iter().for_each(|(_, flight)| flight.wake());
         if let Some(on_notice) = &self.hooks.on_notice {
             for notice in &step.notices {
@@ -176,8 +174,8 @@ impl<H: Host> Shared<H> {
                 let _ = catch_unwind(AssertUnwindSafe(|| on_notice(notice)));
             }
         }
-        others.into_iter().flatten().for_each(H::start);
-        (reply, own)
+        later.into_iter().for_each(H::start);
+        (answer, own)
     }
 
     /// Fresh randomness, from the system or from a test.
@@ -280,7 +278,8 @@ impl State {
             leased.slot = Arc::downgrade(slot);
         }
         slot.write(Some(held.clone()));
-        leased.held = Some(held.clone());
+        // Should the old one still stand there, nobody is to be answered from it.
+        leased.held.replace(held.clone()).into_iter().for_each(|old| old.withdraw());
     }
 
     fn leased(&mut self, key: Key) -> &mut Leased {

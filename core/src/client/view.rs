@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::vec::Vec;
 
 use super::clock::millis;
-use super::driver::{Host, Reply as Answer, Shared};
+use super::driver::{Answer, Host, Shared};
 use super::lease::{Slot, Token};
 use crate::cache::Key;
 use crate::error::{Error, ErrorCode};
