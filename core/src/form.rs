@@ -37,6 +37,10 @@ impl Form {
 
 /// Writes a text as part of a form. What needs no escape, which is nearly everything, goes out in one piece.
 pub(crate) fn encode(text: &str, out: &mut String) {
+    if is_unchanged(text) {
+        out.push_str(text);
+        return;
+    }
     let mut rest = text;
     while let Some((plain, from)) =
         rest.bytes().position(|byte| !is_plain(byte)).and_then(|at| rest.split_at_checked(at))
@@ -56,7 +60,8 @@ pub(crate) fn encode(text: &str, out: &mut String) {
 
 /// Whether a text stays as it is.
 pub(crate) fn is_unchanged(text: &str) -> bool {
-    text.bytes().all(is_plain)
+    // To the end in any case: a loop without a way out is several times as fast.
+    text.bytes().fold(true, |plain, byte| plain & is_plain(byte))
 }
 
 fn is_plain(byte: u8) -> bool {

@@ -55,7 +55,10 @@ impl<'a> Object<'a> {
         if scanner.peek()? != b'{' {
             return Err(Fault::NotAnObject);
         }
-        scanner.object(1, |name, value| members.push((name, value)))?;
+        scanner.object(1, |name, value| {
+            members.push((name.read()?.text, value));
+            Ok(())
+        })?;
         match scanner.peek() {
             Ok(_) => Err(Fault::NotAnObject),
             Err(_) => Ok(Self(members)),
@@ -188,7 +191,11 @@ impl<'a> Scanner<'a> {
     }
 
     /// An object, whose bracket is the next byte.
-    fn object(&mut self, depth: usize, mut found: impl FnMut(Cow<'a, str>, Raw<'a>)) -> Result<(), Fault> {
+    fn object(
+        &mut self,
+        depth: usize,
+        mut found: impl FnMut(Quoted<'a>, Raw<'a>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         self.list(depth, b'}', |scanner| {
             scanner.members = scanner.members.saturating_add(1);
             if scanner.members > MAX_MEMBERS {
@@ -203,8 +210,7 @@ impl<'a> Scanner<'a> {
             }
             scanner.skip(1);
             let value = scanner.value(depth)?;
-            found(name.read()?.text, value);
-            Ok(())
+            found(name, value)
         })
     }
 
@@ -249,7 +255,7 @@ impl<'a> Scanner<'a> {
         match first {
             b'"' => Ok(Raw::Text(self.quoted()?)),
             b'{' => {
-                self.object(inner, |_, _| ())?;
+                self.object(inner, |_, _| Ok(()))?;
                 Ok(Raw::Object(self.since(start)))
             }
             b'[' => {
@@ -343,18 +349,10 @@ impl<'a> Scanner<'a> {
 }
 
 /// How many bytes there are before the first quote, backslash or control character, and what they are. Tokens are long, so
-/// this is where the time goes: two loads for each byte, and one test for eight.
+/// this is where the time goes.
 fn run(bytes: &[u8]) -> (usize, u8) {
-    let (mut length, mut seen) = (0usize, 0);
-    for word in bytes.chunks_exact(8).filter_map(<[u8]>::first_chunk) {
-        let [a, b, c, d, e, f, g, h] = *word;
-        let classes = class(a) | class(b) | class(c) | class(d) | class(e) | class(f) | class(g) | class(h);
-        if classes & STOP != 0 {
-            break;
-        }
-        seen |= classes;
-        length = length.saturating_add(8);
-    }
+    let steps = bytes.chunks_exact(STEP).take_while(|step| step.first_chunk().is_some_and(is_like_most_tokens));
+    let (mut length, mut seen) = (steps.count().saturating_mul(STEP), 0);
     for byte in bytes.get(length..).unwrap_or_default() {
         let class = class(*byte);
         if class & STOP != 0 {
@@ -366,9 +364,30 @@ fn run(bytes: &[u8]) -> (usize, u8) {
     (length, seen)
 }
 
+/// Whether all bytes are letters, digits or one of `-./_`, eight at a time.
+fn is_like_most_tokens(step: &[u8; STEP]) -> bool {
+    let (mut is_fit, mut bytes) = (TOP_BITS, 0);
+    for word in step.chunks_exact(8).filter_map(<[u8]>::first_chunk) {
+        let word = u64::from_le_bytes(*word);
+        // In each top bit: whether that byte is at least this one. That is so for ASCII, where no sum carries into the next byte.
+        let from = |word: u64, byte: u8| word.wrapping_add(EVERY_BYTE * u64::from(0x80 - byte));
+        let folded = word | (EVERY_BYTE * 0x20);
+        let letter = from(folded, b'a') ^ from(folded, b'z' + 1);
+        let digit = from(word, b'-') ^ from(word, b'9' + 1);
+        let underscore = TOP_BITS.wrapping_sub(word ^ (EVERY_BYTE * 0x5f));
+        is_fit &= letter | digit | underscore;
+        bytes |= word;
+    }
+    is_fit & TOP_BITS & !bytes == TOP_BITS
+}
+
 fn class(byte: u8) -> u8 {
     CLASSES.get(usize::from(byte)).copied().unwrap_or(STOP)
 }
+
+const EVERY_BYTE: u64 = 0x0101_0101_0101_0101;
+const TOP_BITS: u64 = EVERY_BYTE * 0x80;
+const STEP: usize = 32;
 
 /// Ends a run inside of a text: a quote, a backslash, a control character.
 const STOP: u8 = 1;
@@ -399,8 +418,11 @@ const MAX_MEMBERS: usize = 256;
 #[cfg(test)]
 mod tests {
     use super::{Fault, Object, Value};
+    use crate::grammar::is_b64token;
+    use alloc::collections::BTreeMap;
     use alloc::format;
     use alloc::string::String;
+    use serde::de::IgnoredAny;
 
     fn number<'a>(text: &'a str, path: &[&str]) -> Result<Option<&'a str>, Fault> {
         Ok(match Object::parse(text)?.find(path)? {
@@ -474,6 +496,43 @@ mod tests {
         }
         for text in ["{", "{\"a\"", "{\"a\": \"b", "{\"a\": {\"b\": 1}"] {
             assert_eq!(number(text, &["a"]), Err(Fault::CutShort), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_json_is_not_a_matter_of_opinion() {
+        let sample = r#"{"a" : [0, -1.5e+3, true,false ,null, {"b\"": "\ud83d\ude00 \/ /_~ü"}, []],"x":"eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.a-b_c"}"#;
+        let agree = |text: &str| {
+            let others = serde_json::from_str::<BTreeMap<String, IgnoredAny>>(text).is_ok();
+            assert_eq!(Object::parse(text).is_ok(), others, "{text}");
+        };
+        for at in 0..sample.len() {
+            agree(sample.get(..at).unwrap_or_default());
+            for byte in 0..=0x7f {
+                let mut text = sample.as_bytes().to_vec();
+                text[at] = byte;
+                if let Ok(text) = String::from_utf8(text) {
+                    agree(&text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_is_known_for_one_wherever_its_odd_byte_is() {
+        for at in 0..80 {
+            for byte in 0..=0x7f {
+                let mut token = "aZ09-._/".repeat(10).into_bytes();
+                token[at] = byte;
+                let token = String::from_utf8(token).unwrap();
+                let quoted = serde_json::to_string(&token).unwrap();
+                let text = format!("{{\"a\":{quoted}}}");
+                let Ok(Some(Value::Text(read))) = Object::parse(&text).and_then(|object| object.find(&["a"])) else {
+                    panic!("{text}")
+                };
+                assert_eq!(read.is_b64token(), token.bytes().all(is_b64token), "{text}");
+                assert_eq!(read.into_owned(), token);
+            }
         }
     }
 

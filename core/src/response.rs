@@ -355,7 +355,9 @@ impl Reading<'_> {
         let Some(granted) = given else {
             return Ok((!self.requested_scope.is_empty()).then(|| self.requested_scope.join(" ")));
         };
-        if !self.requested_scope.iter().all(|wanted| contains_scope(&granted, wanted)) {
+        if !is_list_of(&granted, self.requested_scope)
+            && !self.requested_scope.iter().all(|wanted| contains_scope(&granted, wanted))
+        {
             oddities.push(NoticeKind::ScopeNarrowed);
         }
         Ok(Some(granted))
@@ -678,6 +680,9 @@ fn integer(
 
 /// The value of a JSON number that is whole, saturating; none if it is not.
 fn decimal(text: &str) -> Option<i64> {
+    if let Ok(plain) = text.parse() {
+        return Some(plain);
+    }
     let (negative, magnitude) = match text.strip_prefix('-') {
         Some(magnitude) => (true, magnitude),
         None => (false, text),
@@ -789,6 +794,16 @@ fn clamp(lifetime: i64, oddities: &mut Vec<NoticeKind>) -> i64 {
         oddities.push(NoticeKind::LifetimeClamped);
     }
     lifetime.min(MAX_LIFETIME)
+}
+
+/// Whether what was granted is, letter for letter, what was asked for.
+fn is_list_of(granted: &str, scopes: &[String]) -> bool {
+    let mut rest = Some(granted);
+    for (at, scope) in scopes.iter().enumerate() {
+        let separator = if at == 0 { "" } else { " " };
+        rest = rest.and_then(|rest| rest.strip_prefix(separator)?.strip_prefix(scope.as_str()));
+    }
+    rest == Some("")
 }
 
 /// Whether a scope is among those granted. Commas separate too: some providers use them (GitHub).

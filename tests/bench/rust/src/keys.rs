@@ -1,5 +1,6 @@
 //! What a key costs, and whether an acquire costs more when there are many.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::fs;
 use std::hint::black_box;
@@ -43,15 +44,35 @@ pub fn run() -> Result<(), Box<dyn Error>> {
         rows.push((count, median(times.collect())));
     }
     let each = (resident()? - before) as f64 / added as f64;
+    drop(core);
 
-    println!("\n| Keys | ns for an acquire through the core | of that with 10 keys |\n|---:|---:|---:|");
-    let least = rows.first().map_or(f64::NAN, |(_, time)| *time);
-    for (count, time) in rows {
-        println!("| {} | {} | {:.2} × |", grouped(count as f64), grouped(time), time / least);
+    println!(
+        "\n| Keys | ns for an acquire through the core | of that with 10 keys | ns in a plain `HashMap<String, String>` | of that with 10 keys |\n|---:|---:|---:|---:|---:|"
+    );
+    let plain: Vec<f64> = rows.iter().map(|(count, _)| plain(*count, &token)).collect();
+    for ((count, time), plain_time) in rows.iter().zip(&plain) {
+        let of_least =
+            |time: f64, least: Option<f64>| format!("{} | {:.2} ×", grouped(time), time / least.unwrap_or(f64::NAN));
+        let ours = of_least(*time, rows.first().map(|(_, time)| *time));
+        println!("| {count} | {ours} | {} |", of_least(*plain_time, plain.first().copied()));
     }
     let beside = each - TOKEN_LENGTH as f64;
     println!("\nMemory for each of {} keys, beside the token's own bytes: {beside:.0} bytes.", grouped(added as f64));
     Ok(())
+}
+
+/// What the memory itself costs when there is more than the processor's caches hold: one look-up, and a copy of the token.
+fn plain(count: usize, token: &str) -> f64 {
+    let map: HashMap<String, String> = (0..count).map(|key| (format!("user-{key}"), token.to_owned())).collect();
+    let times = (0..21).map(|round| {
+        let keys: Vec<_> = (0..10_000).map(|at| format!("user-{}", pick(round * 10_000 + at, count))).collect();
+        let start = Instant::now();
+        for key in &keys {
+            black_box(map.get(key).cloned());
+        }
+        start.elapsed().as_secs_f64() * 1e9 / keys.len() as f64
+    });
+    median(times.collect())
 }
 
 fn ask(key: usize) -> Event {
