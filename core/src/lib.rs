@@ -29,11 +29,11 @@ pub mod machine;
 pub mod notice;
 pub mod policy;
 pub mod profile;
+mod record;
 pub mod request;
 pub mod response;
 pub mod secret;
 pub mod step;
-mod record;
 pub mod token;
 pub mod url;
 
