@@ -46,7 +46,7 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
             Ok(Outcome::Made("built".to_owned()))
         }));
     }
-    steps.push(Step::new("demo", "about 10 s", |log| {
+    steps.push(Step::new("demo", "about 20 s", |log| {
         plays = play_all(tree, &hosts, log)?;
         Ok(Outcome::Made(format!("{} rows", plays.len())))
     }));
