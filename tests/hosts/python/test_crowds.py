@@ -57,11 +57,11 @@ def test_at_the_soft_margin_nobody_waits(lane: Lane, clock: ShiftedClock) -> Non
     wallet = lane.wallet(clock=clock)
     old = wallet.token().access_token
     clock.advance(3400)
-    lane.settings(token_latency_ms=1500)
+    lane.settings(token_latency_ms=3000)
     before = time.monotonic()
     tokens = in_threads(CROWD, lambda _: wallet.token().access_token)
-    assert set(tokens) == {old} and time.monotonic() - before < 1.4
-    time.sleep(1.6)
+    assert set(tokens) == {old} and time.monotonic() - before < 2.9
+    time.sleep(3.2)
     clock.advance(175)
     assert wallet.token().generation == 2
     assert lane.token_requests() == 2
@@ -113,7 +113,7 @@ def test_a_slow_key_does_not_delay_another(lane: Lane) -> None:
     time.sleep(0.2)
     before = time.monotonic()
     assert wallet.with_scope("ledger:read").token()
-    assert time.monotonic() - before < 1
+    assert time.monotonic() - before < 5
     lane.control("POST", "release", {})
     slow.join(10)
 
@@ -159,11 +159,11 @@ def test_at_the_margins_of_tasks(lane: Lane, clock: ShiftedClock) -> None:
         wallet = lane.wallet(remint.AsyncClient, clock=clock)
         first = (await wallet.token()).access_token
         clock.advance(3400)
-        lane.settings(token_latency_ms=800)
+        lane.settings(token_latency_ms=2000)
         before = time.monotonic()
         tokens = await asyncio.gather(*(wallet.token() for _ in range(CROWD)))
-        assert {token.access_token for token in tokens} == {first} and time.monotonic() - before < 0.7
-        await asyncio.sleep(1)
+        assert {token.access_token for token in tokens} == {first} and time.monotonic() - before < 1.9
+        await asyncio.sleep(2.2)
         clock.advance(3580)
         lane.settings(token_latency_ms=0)
         tokens = await asyncio.gather(*(wallet.token() for _ in range(CROWD)))

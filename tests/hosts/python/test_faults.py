@@ -196,7 +196,7 @@ def test_a_dripping_server_is_left_at_the_deadline_and_not_per_read(lane: Lane) 
         before = time.monotonic()
         with pytest.raises(remint.TransportError) as slow:
             client.token()
-        assert slow.value.code == "timeout" and time.monotonic() - before < 1.5
+        assert slow.value.code == "timeout" and time.monotonic() - before < 4
 
 
 def test_a_transport_of_the_users_that_hangs_holds_nobody(lane: Lane) -> None:
@@ -207,7 +207,7 @@ def test_a_transport_of_the_users_that_hangs_holds_nobody(lane: Lane) -> None:
     before = time.monotonic()
     with pytest.raises(remint.TransportError) as slow:
         client.token()
-    assert slow.value.code == "timeout" and time.monotonic() - before < 1
+    assert slow.value.code == "timeout" and time.monotonic() - before < 2.5
 
 
 @pytest.mark.parametrize(
