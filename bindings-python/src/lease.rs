@@ -91,10 +91,12 @@ impl LeaseCell {
         self.good(py, false)
     }
 
-    /// A token with life left. See `remint.Client`.
+    /// A valid token: the cached one, or a new one. One request serves however many callers wait for it.
     ///
-    /// Whoever has to wait does so above this frame. At exit, CPython before 3.14 ends such threads by unwinding them, which
-    /// this crate's frames let through as long as panics abort: as in every build that ships.
+    /// `min_ttl` is how many seconds of life it must have left. `force` asks for another than the cached one. `timeout`
+    /// is how many seconds to wait. Raises `RemintError`.
+    // Whoever has to wait does so above this frame. At exit, CPython before 3.14 ends such threads by unwinding them,
+    // which this crate's frames let through as long as panics abort: as in every build that ships.
     #[pyo3(signature = (min_ttl=None, force=None, timeout=None), text_signature = "($self, min_ttl=0, force=False, timeout=30)")]
     fn token<'py>(
         slf: &Bound<'py, Self>,

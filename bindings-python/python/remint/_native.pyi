@@ -88,6 +88,6 @@ class LeaseCell:
         """The token that was handed out here last, if it is still good. Never a request."""
     # `Client` answers at once, `AsyncClient` is awaited.
     def token(self, min_ttl: float = 0, force: bool = False, timeout: float = 30) -> Any:
-        """A token with life left. See `remint.Client`."""
+        """A valid token: the cached one, or a new one."""
     def _fresh(self) -> Token | None: ...
     def _bind(self, core: Core, clock: Any = None) -> None: ...
