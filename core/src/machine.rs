@@ -479,12 +479,13 @@ impl Core {
     fn lend_until(&self, held: &Held, recheck: i64, ask: &Ask, minted: bool) -> Answer {
         let token = held.token.clone();
         let early = token.expires.boot.saturating_sub(recheck);
-        // A token that is not kept is good for those who waited, and for nobody else.
-        let kept = self
-            .cache
-            .find(&token.key)
-            .and_then(|entry| entry.held.as_ref())
-            .is_some_and(|kept| kept.token.generation == token.generation);
+        // A token that is not kept is good for those who waited, and for nobody else; so is one that came after `close`.
+        let kept = !self.closed
+            && self
+                .cache
+                .find(&token.key)
+                .and_then(|entry| entry.held.as_ref())
+                .is_some_and(|kept| kept.token.generation == token.generation);
         let recheck =
             if kept { Now { wall: token.expires.wall.saturating_sub(early), boot: recheck } } else { Now::default() };
         let retried = ask.call.is_some();
