@@ -25,6 +25,12 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
         steps.extend(install::folder_steps(tree, *host, folder(*host)));
     }
     // Everything is compiled and installed before the first clock starts.
+    if hosts.contains(&Host::Rust) {
+        steps.push(Step::new("bench-rust", "", |log| {
+            log.run(tree.cargo().args(["build", "--profile", "bench", "--package", "bench-rust"]))?;
+            Ok(Outcome::Made("built".to_owned()))
+        }));
+    }
     steps.push(Step::new("measure", "nothing else should run meanwhile", |log| {
         for host in &hosts {
             let mut command = match host {
