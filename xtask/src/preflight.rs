@@ -15,6 +15,8 @@ pub enum Need {
     CCompiler,
     /// Gigabytes below the checkout.
     Disk(u64),
+    /// clippy and rustfmt, which a minimal installation of Rust leaves out.
+    Linters,
     Node,
     Python,
     WasmTarget(wasm::Toolchain),
@@ -41,6 +43,11 @@ impl Need {
                     let what = format!("disk: {free} GB free below {}, {gigabytes} GB needed", tree.root.display());
                     (what, Remedy::Person("free some space".to_owned()))
                 })?
+            }
+            Self::Linters => {
+                let found = ["clippy", "fmt"].map(|tool| output(tree.cargo().args([tool, "--version"])));
+                let add = Remedy::Command(&["rustup", "component", "add", "clippy", "rustfmt"]);
+                found.contains(&None).then(|| ("clippy and rustfmt".to_owned(), add))?
             }
             Self::Node => {
                 let found = output(Command::new("node").arg("--version"));

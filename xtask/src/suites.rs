@@ -153,7 +153,7 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
         return Ok(true);
     }
     ensure!(!suites.is_empty(), "no suite is called that; `cargo xtask test --list` shows all");
-    let mut needs = vec![Need::Disk(6)];
+    let mut needs = vec![Need::Disk(8), Need::Linters];
     suites.iter().for_each(|suite| needs.extend(suite.needs(options)));
     preflight::run(tree, options, &needs)?;
 
