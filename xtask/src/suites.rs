@@ -68,12 +68,9 @@ const SUITES: &[Suite] = &[
         Report::Pytest,
         Program::Python("tests/packaging/python", "-m pytest -q tests/packaging/python"),
     ),
-    Suite::new("schemas", Report::Plain, Program::Python("tests/schemas", "tests/schemas/run.py")),
     Suite::new("examples", Report::Plain, Program::Python("examples/python", "tests/examples/run.py"))
         .with(&[Host::Node]),
     Suite::new("peers", Report::Plain, Program::Python("tests/peers", "tests/peers/run.py")).with(&[Host::Node]),
-    Suite::new("examples", Report::Plain, Program::Python("examples/python", "tests/examples/run.py"))
-        .with(&[Host::Node]),
     Suite::new("demo", Report::Plain, Program::Cargo("xtask demo --yes")).with(&[Host::Node, Host::Python]),
 ];
 
@@ -219,6 +216,13 @@ mod tests {
         assert_eq!(named(&["vectors-node", "core"]), ["core", "vectors-node"]);
         assert_eq!(named(&["vector"]), [""; 0]);
         assert_eq!(named(&[]).len(), SUITES.len());
+    }
+
+    #[test]
+    fn no_two_suites_have_one_name() {
+        for (index, suite) in SUITES.iter().enumerate() {
+            assert!(SUITES.iter().skip(index + 1).all(|other| other.name != suite.name), "{}", suite.name);
+        }
     }
 
     #[test]
