@@ -60,8 +60,11 @@ async function cachedToken() {
     work("@badgateway/oauth2-client `getToken()`", () => badgateway.getToken(), { isAsync, target: 1 }),
     work("TokenManager by hand (phoenix-wallet's sample)", () => manager.getToken(), { isAsync, target: 1 }),
     work("openid-client, cached by hand", () => openidCache.getToken(), { isAsync, target: 1 }),
-    work("msal-node `acquireTokenByClientCredential()`", msalToken, { isAsync, target: 1 }),
     work("two clock reads in an async function", twoClocksAwaited, { isAsync }),
+  ]);
+  // Apart from the others: the garbage that it makes is collected in somebody else's turn.
+  await compare("Cached token, awaited, of a library with much to do", work("`await client.token()`", () => remint.token(), { isAsync }), [
+    work("msal-node `acquireTokenByClientCredential()`", msalToken, { isAsync, target: 1 }),
   ]);
   await compare("Cached token, at once", work("`client.peek()`", () => remint.peek()), [
     // At most 1.1 × two clock reads.
@@ -165,10 +168,11 @@ function keys() {
       core.received(send, 200, headers, body, now, entropy);
     }
     const times = [];
-    for (let round = 0; round < 15; round++) {
+    // More rounds at first, until it is compiled.
+    for (let round = rows.length === 0 ? -30 : 0; round < 15; round++) {
       const start = performance.now();
       for (let i = 0; i < 500; i++) core.handle(ask(Math.floor(Math.random() * count)), now, entropy);
-      times.push(((performance.now() - start) * 1e6) / 500);
+      if (round >= 0) times.push(((performance.now() - start) * 1e6) / 500);
     }
     rows.push([count, median(times)]);
   }
