@@ -29,6 +29,7 @@ export interface Use {
   readonly recheck: number;
   readonly recheck_wall: number;
   readonly call: string;
+  readonly lease_call: string;
 }
 
 /** Ask again when the flight is over, or at `until` on the boot clock. */

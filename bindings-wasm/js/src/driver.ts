@@ -30,6 +30,8 @@ export interface Ask {
 export interface Lease {
   recheck: number;
   recheckWall: number;
+  /** What the wall clock showed when both clocks were last looked at. */
+  seen: number;
   readonly generation: number;
   readonly token: Token;
   readonly promise: Promise<Token>;
@@ -38,6 +40,7 @@ export interface Lease {
 export const NO_LEASE: Lease = Object.freeze({
   recheck: -Infinity,
   recheckWall: -Infinity,
+  seen: NaN,
   generation: 0,
   token: undefined as never,
   promise: undefined as never,
@@ -95,8 +98,13 @@ export class Driver {
 
   /** The lease that may be answered from now. This is the whole hot path. */
   fresh({ lease }: View): Lease | undefined {
-    const { clock } = this.#host;
-    return clock.wall() < lease.recheckWall && clock.boot() < lease.recheck ? lease : undefined;
+    const { clock, ticks } = this.#host;
+    const wall = clock.wall();
+    // Nothing has run out since in the same millisecond.
+    if (wall === lease.seen) return lease;
+    if (wall >= lease.recheckWall || clock.boot() >= lease.recheck) return undefined;
+    if (ticks) lease.seen = wall;
+    return lease;
   }
 
   /** A token for a caller, who may give up; the flight that they wait for goes on for the others. */
@@ -274,16 +282,16 @@ export class Driver {
 
   /**
    * Makes a token of a lease, and keeps the lease where it may be used again. A lease that was waited for names a call in
-   * which the token was minted: it is no other caller's, who get one of their own.
+   * which the token was minted: it is no other caller's, who have one of their own.
    */
   #keep(view: View, use: Use, waited: boolean): Token {
     let lease = this.#leases.get(use.key);
     if (lease?.generation !== use.generation && this.#isAhead(use)) {
-      const own = waited ? (this.handle({ ask: { want: view.want } }) as Use | Failure | Wait) : use;
-      lease = "use" in own && this.#isAhead(own) ? this.#addLease(own) : undefined;
+      lease = this.#addLease({ ...use, call: use.lease_call });
     } else if (lease !== undefined && lease.generation === use.generation) {
       lease.recheck = use.recheck;
       lease.recheckWall = use.recheck_wall;
+      lease.seen = NaN;
     }
     view.lease = lease ?? NO_LEASE;
     view.key = use.key;
@@ -299,7 +307,7 @@ export class Driver {
     }
     const token = new Token(use, this.clock);
     const { recheck, recheck_wall: recheckWall, generation } = use;
-    const lease = { recheck, recheckWall, generation, token, promise: Promise.resolve(token) };
+    const lease = { recheck, recheckWall, seen: NaN, generation, token, promise: Promise.resolve(token) };
     this.#leases.set(use.key, lease);
     return lease;
   }
@@ -320,7 +328,10 @@ export class Driver {
 
   #drop(key: string): void {
     const lease = this.#leases.get(key);
-    if (lease !== undefined) lease.recheck = lease.recheckWall = -Infinity;
+    if (lease !== undefined) {
+      lease.recheck = lease.recheckWall = -Infinity;
+      lease.seen = NaN;
+    }
     this.#leases.delete(key);
   }
 

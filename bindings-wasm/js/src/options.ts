@@ -85,6 +85,8 @@ export interface ClientOptions {
 export interface Host {
   readonly http: Http;
   readonly clock: Required<Clock>;
+  /** Whether both clocks go on by themselves. Those of a test may not. */
+  readonly ticks: boolean;
   readonly random: (size: number) => Uint8Array;
   readonly clientSecret: (() => string | Promise<string>) | undefined;
   readonly store: Store | undefined;
@@ -131,6 +133,7 @@ export function toHost(options: ClientOptions): Host {
     // Looked up at each request, so that what a test puts in its place is used.
     http: http ?? (own ? fetchWith({ ca, proxy }) : (url, init) => globalThis.fetch(url, init)),
     clock: { timer, ...(clock ?? SYSTEM_CLOCK) },
+    ticks: clock === undefined,
     random: random ?? drawn,
     clientSecret: typeof clientSecret === "function" ? clientSecret : undefined,
     store,
