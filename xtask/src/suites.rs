@@ -47,14 +47,24 @@ const SUITES: &[Suite] = &[
     Suite::new(
         "unit-node",
         Report::Node,
-        Program::Node("bindings-wasm/js", "--test --test-reporter=tap bindings-wasm/js/test/*.test.mjs"),
+        Program::Node(
+            "bindings-wasm/js",
+            "--test --test-force-exit --test-reporter=tap bindings-wasm/js/test/*.test.mjs",
+        ),
     ),
     Suite::new("vectors-node", Report::Plain, Program::Node("", "tests/vectors/runners/node.mjs tests/vectors")),
-    Suite::new("hosts-node", Report::Node, Program::Node("", "--test --test-reporter=tap tests/hosts/node/*.test.mjs")),
+    Suite::new(
+        "hosts-node",
+        Report::Node,
+        Program::Node("", "--test --test-force-exit --test-reporter=tap tests/hosts/node/*.test.mjs"),
+    ),
     Suite::new(
         "packaging-node",
         Report::Node,
-        Program::Node("tests/packaging/node", "--test --test-reporter=tap tests/packaging/node/*.test.mjs"),
+        Program::Node(
+            "tests/packaging/node",
+            "--test --test-force-exit --test-reporter=tap tests/packaging/node/*.test.mjs",
+        ),
     ),
     Suite::new("schemas", Report::Plain, Program::Python("tests/schemas", "tests/schemas/run.py")),
     Suite::new("vectors-python", Report::Plain, Program::Python("", "tests/vectors/runners/python.py tests/vectors")),
