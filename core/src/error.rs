@@ -40,7 +40,6 @@ struct Details {
 /// Whose doing an error is. The three are never mixed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum Family {
     /// The library was misused: change the program or its configuration.
     Usage,

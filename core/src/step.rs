@@ -1,4 +1,7 @@
 //! What the core tells a host: one answer, operations to start, and what everybody should know.
+//!
+//! The enums are exhaustive on purpose: a driver that does not know an operation must not compile. They are
+//! outside of semantic versioning, as the whole step machine is.
 
 use alloc::format;
 use alloc::string::String;
@@ -40,7 +43,6 @@ pub struct Step {
 /// The answer to the asker. In JSON: an object whose first member is the kind, as in `{"wait": "f1", "until": 30000}`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
-#[non_exhaustive]
 pub enum Answer {
     /// Here is a token.
     Use(Lease),
@@ -71,7 +73,6 @@ pub enum Answer {
 /// What to do about an API's answer. In JSON a bare string.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum Verdict {
     /// It is not about the token.
     Pass,
@@ -84,7 +85,6 @@ pub enum Verdict {
 /// What a flow ends with.
 #[derive(Clone, Serialize)]
 #[serde(untagged)]
-#[non_exhaustive]
 pub enum Done {
     /// Where to send the browser, and what the web session keeps until it is back.
     Authorization {
@@ -107,7 +107,6 @@ pub enum Done {
 /// Something the host has to do. `until` is on the boot clock, in milliseconds.
 #[derive(Clone, Serialize)]
 #[serde(untagged)]
-#[non_exhaustive]
 pub enum Operation {
     /// Send one HTTP request, exactly once: no retries, no redirects. Answer with `received` or `failed`.
     Send {
@@ -183,7 +182,6 @@ pub enum Operation {
 /// What a host's function is to provide.
 #[derive(Clone, Serialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum Provision {
     /// The client secret, as it is now.
     ClientSecret,
@@ -200,7 +198,6 @@ pub enum Provision {
 /// What a shared store is to do with a record.
 #[derive(Clone, Serialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum StoreCommand {
     /// Read it.
     Load,
