@@ -1,0 +1,19 @@
+// swift-tools-version: 6.0
+// Everything in Swift that uses the packed package as a user would; `cargo xtask package swift` makes it.
+import PackageDescription
+
+let remint: [Target.Dependency] = [.product(name: "Remint", package: "remint-swift")]
+/// What the vectors drive directly: outside of semantic versioning.
+let core: [Target.Dependency] = [.product(name: "RemintCore", package: "remint-swift")]
+
+let package = Package(
+  name: "remint-tests",
+  platforms: [.macOS(.v13)],
+  dependencies: [.package(path: "../target/packages/remint-swift")],
+  targets: [
+    .executableTarget(name: "VectorsSwift", dependencies: core + remint, path: "vectors/runners/swift"),
+    .executableTarget(name: "HostsSwift", dependencies: remint, path: "hosts/swift"),
+    .executableTarget(name: "PeersSwift", dependencies: remint, path: "peers/drivers/swift"),
+    .executableTarget(name: "BenchSwift", dependencies: core + remint, path: "bench/swift"),
+  ]
+)
