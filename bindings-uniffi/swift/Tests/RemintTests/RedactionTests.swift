@@ -1,0 +1,6 @@
+import XCTest
+
+@testable import Remint
+
+final class RedactionTests: XCTestCase {
+}
