@@ -3,8 +3,8 @@
 use std::{collections::HashMap, str::FromStr};
 
 use remint::{
-    Error, Secret,
-    event::{self, Adopt, Answered, Ask, Attach, AuthorizationUrl, CodeExchange, Received, Start},
+    Error, Now, Secret, TokenRequest,
+    event::{self, Adopt, Answered, Ask, Attach, AuthorizationUrl, CodeExchange, FailureKind, Received, Start, Want},
 };
 
 use crate::{SecretBytes, failure::invalid_event};
@@ -13,14 +13,7 @@ use crate::{SecretBytes, failure::invalid_event};
 #[derive(Debug, uniffi::Enum)]
 pub enum Event {
     /// A caller wants a token. Answered by `Use`, `Wait` or `Fail`.
-    Ask {
-        want: Want,
-        min_ttl: i64,
-        force: bool,
-        deadline: Option<i64>,
-        after: Option<String>,
-        call: Option<String>,
-    },
+    Ask { want: Want, min_ttl: i64, force: bool, deadline: Option<i64>, after: Option<String>, call: Option<String> },
     /// A flow with a person or a browser in it begins.
     Start { flow: Flow, deadline: Option<i64> },
     /// A flow is given up.
@@ -52,14 +45,14 @@ pub enum Event {
 }
 
 /// Both clocks, in milliseconds: Unix time, and one that never goes back.
-#[derive(Clone, Copy, Debug, uniffi::Record)]
+#[uniffi::remote(Record)]
 pub struct Now {
     pub wall: i64,
     pub boot: i64,
 }
 
 /// Which of a client's tokens is meant. Empty: the client's own.
-#[derive(Clone, Debug, uniffi::Record)]
+#[uniffi::remote(Record)]
 pub struct Want {
     /// The user on whose behalf the client acts, by the host's own name for them.
     #[uniffi(default = None)]
@@ -88,7 +81,7 @@ pub enum Flow {
 }
 
 /// How an operation ended without an answer.
-#[derive(Clone, Copy, Debug, uniffi::Enum)]
+#[uniffi::remote(Enum)]
 pub enum FailureKind {
     /// No byte of the request left: it may be repeated, whatever it was.
     NotSent,
@@ -126,7 +119,7 @@ pub enum StoreResult {
 }
 
 /// What to ask the token endpoint for, outside of the cache.
-#[derive(Debug, uniffi::Enum)]
+#[uniffi::remote(Enum)]
 pub enum TokenRequest {
     /// A token for the client itself (RFC 6749 section 4.4.2).
     ClientCredentials { scope: Option<Vec<String>> },
@@ -135,7 +128,7 @@ pub enum TokenRequest {
     /// A token for a refresh token (RFC 6749 section 6).
     Refresh { refresh_token: Secret, scope: Option<Vec<String>> },
     /// A token for a GET request with HTTP Basic. Not OAuth.
-    BasicGet,
+    BasicGet {},
 }
 
 impl TryFrom<Event> for event::Event {
@@ -144,7 +137,7 @@ impl TryFrom<Event> for event::Event {
     fn try_from(event: Event) -> Result<Self, Error> {
         Ok(match event {
             Event::Ask { want, min_ttl, force, deadline, after, call } => Self::Ask(Ask {
-                want: want.into(),
+                want,
                 min_ttl,
                 force,
                 deadline,
@@ -153,29 +146,22 @@ impl TryFrom<Event> for event::Event {
             }),
             Event::Start { flow, deadline } => Self::Start(Start { flow: flow.into(), deadline }),
             Event::Cancel { flight } => Self::Cancel { flight: id(flight)? },
-            Event::Received { op, status: code, headers, body } => Self::Received(Received {
-                op: id(op)?,
-                status: status(code)?,
-                headers: pairs(headers),
-                body: body.0,
-            }),
-            Event::Failed { op, kind } => Self::Failed { op: id(op)?, kind: kind.into() },
+            Event::Received { op, status: code, headers, body } => {
+                Self::Received(Received { op: id(op)?, status: status(code)?, headers: pairs(headers), body: body.0 })
+            }
+            Event::Failed { op, kind } => Self::Failed { op: id(op)?, kind },
             Event::Provided { op, value } => Self::Provided { op: id(op)?, value },
             Event::Signed { op, signature } => Self::Signed { op: id(op)?, signature },
             Event::Stored { op, result } => Self::Stored { op: id(op)?, result: result.try_into()? },
             Event::Tick { flight } => Self::Tick { flight: id(flight)? },
             Event::Attach { want, call, method, url, insecure_query } => {
-                Self::Attach(Attach { want: want.into(), call: id(call)?, method, url, insecure_query })
+                Self::Attach(Attach { want, call: id(call)?, method, url, insecure_query })
             }
-            Event::Answered { want, call, url, status: code, headers } => Self::Answered(Answered {
-                want: want.into(),
-                call: id(call)?,
-                url,
-                status: status(code)?,
-                headers: pairs(headers),
-            }),
+            Event::Answered { want, call, url, status: code, headers } => {
+                Self::Answered(Answered { want, call: id(call)?, url, status: status(code)?, headers: pairs(headers) })
+            }
             Event::Changed { key } => Self::Changed { key: key.map(id).transpose()? },
-            Event::Invalidate { want } => Self::Invalidate { want: want.into() },
+            Event::Invalidate { want } => Self::Invalidate { want },
             Event::Forked => Self::Forked {},
             Event::Close => Self::Close {},
         })
@@ -193,9 +179,7 @@ impl From<Flow> for event::Flow {
             Flow::CodeExchange { callback, session, subject, on_rotated } => {
                 Self::Exchange(CodeExchange { callback, session, subject, on_rotated })
             }
-            Flow::Adopt { want, refresh_token, on_rotated } => {
-                Self::Adopt(Adopt { want: want.into(), refresh_token, on_rotated })
-            }
+            Flow::Adopt { want, refresh_token, on_rotated } => Self::Adopt(Adopt { want, refresh_token, on_rotated }),
         }
     }
 }
@@ -217,42 +201,6 @@ impl TryFrom<StoreResult> for event::StoreResult {
             StoreResult::Down => Self::Down,
             StoreResult::Unknown => Self::Unknown,
         })
-    }
-}
-
-impl From<TokenRequest> for remint::TokenRequest {
-    fn from(request: TokenRequest) -> Self {
-        match request {
-            TokenRequest::ClientCredentials { scope } => Self::ClientCredentials { scope },
-            TokenRequest::Code { code, redirect_uri, verifier } => Self::Code { code, redirect_uri, verifier },
-            TokenRequest::Refresh { refresh_token, scope } => Self::Refresh { refresh_token, scope },
-            TokenRequest::BasicGet => Self::BasicGet {},
-        }
-    }
-}
-
-impl From<FailureKind> for event::FailureKind {
-    fn from(kind: FailureKind) -> Self {
-        match kind {
-            FailureKind::NotSent => Self::NotSent,
-            FailureKind::MaybeSent => Self::MaybeSent,
-            FailureKind::Timeout => Self::Timeout,
-            FailureKind::TooLarge => Self::TooLarge,
-            FailureKind::Abandoned => Self::Abandoned,
-            FailureKind::HostError => Self::HostError,
-        }
-    }
-}
-
-impl From<Want> for event::Want {
-    fn from(Want { subject, scope }: Want) -> Self {
-        Self { subject, scope }
-    }
-}
-
-impl From<Now> for remint::Now {
-    fn from(Now { wall, boot }: Now) -> Self {
-        Self { wall, boot }
     }
 }
 

@@ -1,8 +1,6 @@
 //! Errors as both languages see them.
 
-use std::fmt;
-
-use remint::{Error, ErrorCode};
+use remint::{Error, ErrorCode, Family};
 
 /// What went wrong, what it came from, and what to do about it. It holds nothing secret.
 #[derive(Clone, Debug, uniffi::Record)]
@@ -32,7 +30,7 @@ pub struct Failure {
 }
 
 /// Whose doing a failure is. The three are never mixed.
-#[derive(Clone, Copy, Debug, uniffi::Enum)]
+#[uniffi::remote(Enum)]
 pub enum Family {
     /// The library was misused: change the program or its configuration.
     Usage,
@@ -43,9 +41,10 @@ pub enum Family {
 }
 
 /// What a verb of the step machine throws.
-#[derive(Debug, uniffi::Error)]
+#[derive(Debug, thiserror::Error, uniffi::Error)]
 pub enum CoreError {
     /// It cannot be done.
+    #[error("{}: {}", failure.code, failure.text)]
     Refused {
         /// Why.
         failure: Failure,
@@ -60,11 +59,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self {
             code: error.code().to_string(),
-            family: match error.code().family() {
-                remint::Family::Server => Family::Server,
-                remint::Family::Transport => Family::Transport,
-                _ => Family::Usage,
-            },
+            family: error.code().family(),
             text: error.message().to_owned(),
             hint: error.hint().map(str::to_owned),
             status: error.status().map(i32::from),
@@ -83,15 +78,6 @@ impl From<Error> for CoreError {
         Self::Refused { failure: error.into() }
     }
 }
-
-impl fmt::Display for CoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Refused { failure } = self;
-        write!(f, "{}: {}", failure.code, failure.text)
-    }
-}
-
-impl std::error::Error for CoreError {}
 
 fn millis(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)

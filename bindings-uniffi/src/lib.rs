@@ -4,16 +4,18 @@
 //! signed, since unsigned ones mangle names on the JVM; what is secret crosses as [`Secret`] or [`SecretBytes`],
 //! which the foreign side wraps in a type that prints nothing.
 
+#![expect(clippy::result_large_err, reason = "an error crosses through a buffer, once")]
+
 mod event;
 mod failure;
 mod step;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use remint::{Config, Secret};
+use remint::{Config, Now, Secret, TokenRequest};
 
 use crate::{
-    event::{Event, Header, Now, TokenRequest},
+    event::{Event, Header},
     failure::CoreError,
     step::{Answer, HttpRequest, Step, TokenSet},
 };
@@ -60,7 +62,7 @@ impl Core {
         let step = entropy
             .try_into()
             .map_err(|_| failure::invalid_event("`entropy` must be 32 bytes"))
-            .and_then(|entropy| Ok(self.lock().handle(event.try_into()?, now.into(), entropy)));
+            .and_then(|entropy| Ok(self.lock().handle(event.try_into()?, now, entropy)));
         match step {
             Ok(step) => step.into(),
             Err(error) => Step { answer: Some(Answer::Fail { failure: error.into() }), ..Step::default() },
@@ -70,7 +72,7 @@ impl Core {
     /// Builds one request to the token endpoint outside of the cache, and what alone can read its answer.
     pub fn build(&self, request: TokenRequest) -> Result<Arc<Exchange>, CoreError> {
         let config = self.lock().config().clone();
-        let (request, exchange) = config.build(request.into())?;
+        let (request, exchange) = config.build(request)?;
         Ok(Arc::new(Exchange { request: request.into(), exchange: Mutex::new(Some(exchange)) }))
     }
 }
@@ -109,6 +111,6 @@ impl Exchange {
         let exchange = exchange.ok_or_else(|| failure::invalid_event("an exchange reads one answer: build another"))?;
         let headers = event::pairs(headers);
         let response = remint::HttpResponse { status: event::status(status)?, headers: &headers, body: &body.0 };
-        Ok(exchange.finish(response, started.into())?.into())
+        Ok(exchange.finish(response, started)?.into())
     }
 }

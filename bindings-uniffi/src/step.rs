@@ -2,7 +2,7 @@
 
 use remint::{
     Secret, notice,
-    step::{self, Done, Verdict},
+    step::{self, Done, Provision, StoreCommand, Verdict},
 };
 
 use crate::{event::Header, failure::Failure};
@@ -67,7 +67,7 @@ pub enum Operation {
 }
 
 /// What a host's function is to provide.
-#[derive(Debug, uniffi::Enum)]
+#[uniffi::remote(Enum)]
 pub enum Provision {
     /// The client secret, as it is now.
     ClientSecret,
@@ -76,7 +76,7 @@ pub enum Provision {
 }
 
 /// What a shared store is to do with a record. Times are milliseconds.
-#[derive(Debug, uniffi::Enum)]
+#[uniffi::remote(Enum)]
 pub enum StoreCommand {
     /// Read it.
     Load,
@@ -177,11 +177,9 @@ impl From<step::Answer> for Answer {
             step::Answer::Verdict(Verdict::Pass) => Self::Pass,
             step::Answer::Verdict(Verdict::Retry) => Self::Retry,
             step::Answer::Verdict(Verdict::GiveUp) => Self::GiveUp,
-            step::Answer::Done { done: Done::Authorization { url, session } } => {
-                Self::Authorization { url, session: Secret::new(session) }
-            }
+            step::Answer::Done { done: Done::Authorization { url, session } } => Self::Authorization { url, session },
             step::Answer::Done { done: Done::InsecureUrl { url, headers } } => {
-                Self::InsecureUrl { url: Secret::new(url), headers: lines(headers) }
+                Self::InsecureUrl { url, headers: lines(headers) }
             }
             step::Answer::Done { done: Done::Nothing {} } => Self::Done,
             step::Answer::Fail(error) => Self::Fail { failure: error.into() },
@@ -204,40 +202,12 @@ impl From<step::Operation> for Operation {
                 Self::Sign { op: op.to_string(), flight: flight.to_string(), key, alg, input, until }
             }
             step::Operation::Provide { op, flight, what, until } => {
-                Self::Provide { op: op.to_string(), flight: flight.to_string(), what: what.into(), until }
+                Self::Provide { op: op.to_string(), flight: flight.to_string(), what, until }
             }
             step::Operation::Sleep { flight, until } => Self::Sleep { flight: flight.to_string(), until },
-            step::Operation::Store { op, flight, key, command, until } => Self::Store {
-                op: op.to_string(),
-                flight: flight.to_string(),
-                key: key.to_string(),
-                command: command.into(),
-                until,
-            },
-        }
-    }
-}
-
-impl From<step::Provision> for Provision {
-    fn from(what: step::Provision) -> Self {
-        match what {
-            step::Provision::ClientSecret => Self::ClientSecret,
-            step::Provision::Rotated { subject, refresh_token } => {
-                Self::Rotated { subject, refresh_token: Secret::new(refresh_token) }
+            step::Operation::Store { op, flight, key, command, until } => {
+                Self::Store { op: op.to_string(), flight: flight.to_string(), key: key.to_string(), command, until }
             }
-        }
-    }
-}
-
-impl From<step::StoreCommand> for StoreCommand {
-    fn from(command: step::StoreCommand) -> Self {
-        match command {
-            step::StoreCommand::Load => Self::Load,
-            step::StoreCommand::Lock { owner, ttl } => Self::Lock { owner, ttl },
-            step::StoreCommand::Save { expect, record, ttl, unlock } => {
-                Self::Save { expect: expect.map(Secret::new), record: Secret::new(record), ttl, unlock }
-            }
-            step::StoreCommand::Delete => Self::Delete,
         }
     }
 }
@@ -288,7 +258,11 @@ impl From<remint::TokenSet> for TokenSet {
             lifetime: token.lifetime,
             scope: token.scope,
             refresh_token: token.refresh_token,
-            oddities: token.oddities.into_iter().map(|kind| notice::Notice { kind, key: None, flight: None }.into()).collect(),
+            oddities: token
+                .oddities
+                .into_iter()
+                .map(|kind| notice::Notice { kind, key: None, flight: None }.into())
+                .collect(),
         }
     }
 }

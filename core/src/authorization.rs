@@ -143,7 +143,7 @@ impl Core {
         };
         // Serializing plain structs into a vector has no way to fail.
         let session = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&session).unwrap_or_default());
-        Ok(Answer::Done { done: Done::Authorization { url, session } })
+        Ok(Answer::Done { done: Done::Authorization { url, session: Secret::new(session) } })
     }
 
     fn exchange_code(&mut self, exchange: &CodeExchange, deadline: i64, turn: &mut Turn<'_>) -> Result<Answer, Error> {

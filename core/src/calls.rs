@@ -13,6 +13,7 @@ use crate::event::{Answered, Attach};
 use crate::form;
 use crate::machine::{Core, Turn, pause};
 use crate::notice::NoticeKind;
+use crate::secret::Secret;
 use crate::step::{Answer, Done, Verdict, Withdraw};
 use crate::token::Token;
 use crate::url::Origin;
@@ -78,7 +79,7 @@ impl Core {
         }
         let headers = [("cache-control", "no-store"), ("referrer-policy", "no-referrer")];
         let headers = headers.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Ok(Done::InsecureUrl { url: full, headers })
+        Ok(Done::InsecureUrl { url: Secret::new(full), headers })
     }
 
     /// An API request was answered: is another token worth a second try?

@@ -206,7 +206,6 @@ pub struct Received {
 /// How an operation ended without an answer.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum FailureKind {
     /// No byte of the request left: it may be repeated, whatever it was.
     NotSent,

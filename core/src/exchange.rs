@@ -20,7 +20,6 @@ use crate::token::TokenSet;
 /// What to ask the token endpoint for. In JSON: `{"refresh": {"refresh_token": "…"}}`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum TokenRequest {
     /// A token for the client itself (RFC 6749 section 4.4.2).
     ClientCredentials {

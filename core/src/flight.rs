@@ -449,7 +449,7 @@ impl Core {
                 let subject = self.flights.get(&id).and_then(|flight| flight.work.subject.clone());
                 let until = now.boot.saturating_add(self.config.request_timeout);
                 let op = self.operations.add(id, until, What::Rotated);
-                let what = Provision::Rotated { subject, refresh_token: refresh_token.expose().into() };
+                let what = Provision::Rotated { subject, refresh_token };
                 turn.step.operations.push(Operation::Provide { op, flight: id, what, until });
             }
             None => self.save_arrival(id, turn),

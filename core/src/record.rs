@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::cache::{Held, Refresh};
-use crate::secret::Secret;
+use crate::secret::{Secret, expose};
 
 /// The version of the record's format. A record of a later one is not read.
 const VERSION: u32 = 1;
@@ -80,8 +80,4 @@ impl Record {
 /// A name for a refresh token that does not give it away. Refresh tokens are long and random: no dictionary helps.
 pub(crate) fn fingerprint(token: &Secret) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(token.expose().as_bytes()))
-}
-
-fn expose<S: serde::Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose())
 }

@@ -14,6 +14,7 @@ use crate::cache::Key;
 use crate::error::Error;
 use crate::notice::Notice;
 use crate::request::HttpRequest;
+use crate::secret::{Secret, expose, expose_some};
 use crate::token::Lease;
 
 /// All that follows from one event.
@@ -83,7 +84,7 @@ pub enum Verdict {
 }
 
 /// What a flow ends with.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Done {
     /// Where to send the browser, and what the web session keeps until it is back.
@@ -91,12 +92,14 @@ pub enum Done {
         /// The URL.
         url: String,
         /// The session: opaque, serializable and secret.
-        session: String,
+        #[serde(serialize_with = "expose")]
+        session: Secret,
     },
     /// A URL with the token in its query, and headers that keep it out of caches.
     InsecureUrl {
         /// The URL.
-        url: String,
+        #[serde(serialize_with = "expose")]
+        url: Secret,
         /// Headers for the answer that carries it.
         headers: Vec<(String, String)>,
     },
@@ -105,7 +108,7 @@ pub enum Done {
 }
 
 /// Something the host has to do. `until` is on the boot clock, in milliseconds.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Operation {
     /// Send one HTTP request, exactly once: no retries, no redirects. Answer with `received` or `failed`.
@@ -180,7 +183,7 @@ pub enum Operation {
 }
 
 /// What a host's function is to provide.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Provision {
     /// The client secret, as it is now.
@@ -191,12 +194,13 @@ pub enum Provision {
         #[serde(skip_serializing_if = "Option::is_none")]
         subject: Option<String>,
         /// The new refresh token.
-        refresh_token: String,
+        #[serde(serialize_with = "expose")]
+        refresh_token: Secret,
     },
 }
 
 /// What a shared store is to do with a record.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum StoreCommand {
     /// Read it.
@@ -211,10 +215,11 @@ pub enum StoreCommand {
     /// Write `record` if what is there still is `expect`.
     Save {
         /// The version that must be there; none if nothing may be.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        expect: Option<String>,
+        #[serde(serialize_with = "expose_some", skip_serializing_if = "Option::is_none")]
+        expect: Option<Secret>,
         /// What to write.
-        record: String,
+        #[serde(serialize_with = "expose")]
+        record: Secret,
         /// For how long the store should keep it, in milliseconds.
         ttl: i64,
         /// Whether the lock ends with it.
@@ -244,56 +249,6 @@ impl Step {
     pub fn to_json(&self) -> String {
         // Serializing plain structs into a string has no way to fail.
         serde_json::to_string(self).unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for Done {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Authorization { .. } => "Authorization(<redacted>)",
-            Self::InsecureUrl { .. } => "InsecureUrl(<redacted>)",
-            Self::Nothing {} => "Nothing",
-        })
-    }
-}
-
-impl fmt::Debug for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Send { op, flight, request, until, .. } => {
-                write!(f, "Send {{ op: {op}, flight: {flight}, request: {request:?}, until: {until} }}")
-            }
-            Self::Sign { op, flight, alg, until, .. } => {
-                write!(f, "Sign {{ op: {op}, flight: {flight}, alg: {alg}, until: {until} }}")
-            }
-            Self::Provide { op, flight, until, .. } => {
-                write!(f, "Provide {{ op: {op}, flight: {flight}, until: {until} }}")
-            }
-            Self::Sleep { flight, until } => write!(f, "Sleep {{ flight: {flight}, until: {until} }}"),
-            Self::Store { op, flight, until, .. } => {
-                write!(f, "Store {{ op: {op}, flight: {flight}, until: {until} }}")
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Provision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ClientSecret => "ClientSecret",
-            Self::Rotated { .. } => "Rotated(<redacted>)",
-        })
-    }
-}
-
-impl fmt::Debug for StoreCommand {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Load => "Load",
-            Self::Lock { .. } => "Lock",
-            Self::Save { .. } => "Save(<redacted>)",
-            Self::Delete => "Delete",
-        })
     }
 }
 

@@ -217,7 +217,7 @@ impl<H: Host> Shared<H> {
                 let provided = match what {
                     Provision::ClientSecret => self.hooks.client_secret().await.map(Some),
                     Provision::Rotated { subject, refresh_token } => {
-                        self.hooks.rotated(subject, refresh_token.into()).await.then_some(None)
+                        self.hooks.rotated(subject, refresh_token).await.then_some(None)
                     }
                 };
                 match provided {

@@ -149,7 +149,7 @@ impl<H: Host> View<H> {
 
     pub(crate) async fn insecure_url(&self, url: &str) -> Result<InsecureUrl, Error> {
         match self.attach("GET", url, None, true).await? {
-            (_, Answer::Done(Done::InsecureUrl { url, headers })) => Ok(InsecureUrl { url: url.into(), headers }),
+            (_, Answer::Done(Done::InsecureUrl { url, headers })) => Ok(InsecureUrl { url, headers }),
             _ => Err(unexpected()),
         }
     }
@@ -215,7 +215,7 @@ impl<H: Host> View<H> {
     pub(crate) fn authorization_url(&self, mut ask: AuthorizationUrl) -> Result<Authorization, Error> {
         ask.scope = ask.scope.or_else(|| self.want.scope.clone());
         match self.start(Flow::AuthorizationUrl(ask))? {
-            Answer::Done(Done::Authorization { url, session }) => Ok(Authorization { url, session: session.into() }),
+            Answer::Done(Done::Authorization { url, session }) => Ok(Authorization { url, session }),
             _ => Err(unexpected()),
         }
     }

@@ -297,10 +297,5 @@ impl Core {
 pub(super) fn save(expect: Option<&Secret>, record: &Secret, unlock: bool) -> StoreCommand {
     /// Longer than any refresh token is likely to be of use: thirty days.
     const TTL: i64 = 2_592_000_000;
-    StoreCommand::Save {
-        expect: expect.map(|expect| expect.expose().into()),
-        record: record.expose().into(),
-        ttl: TTL,
-        unlock,
-    }
+    StoreCommand::Save { expect: expect.cloned(), record: record.clone(), ttl: TTL, unlock }
 }
