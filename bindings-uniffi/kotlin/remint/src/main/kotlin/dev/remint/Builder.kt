@@ -1,0 +1,150 @@
+package dev.remint
+
+import java.net.ProxySelector
+import java.security.SecureRandom
+import java.time.Duration
+import java.util.concurrent.Executor
+import java.util.function.Consumer
+import java.util.function.IntFunction
+import java.util.function.Supplier
+import javax.net.ssl.SSLContext
+
+/**
+ * The options of a [Client]. Each is checked by [build], which names the one that is missing, unknown or wrong.
+ *
+ * @param profile the name of a built-in profile, or the text of a profile document (JSON)
+ */
+public class Builder internal constructor(profile: String) {
+    @Transient
+    private val options = LinkedHashMap<String, Any?>().also { it["profile"] = profile }
+    private var clientSecret: Supplier<String>? = null
+    private var http: Transport? = null
+    private var proxy: ProxySelector? = null
+    private var sslContext: SSLContext? = null
+    private var executor: Executor? = null
+    private var store: Store? = null
+    private var onNotice: Consumer<Notice>? = null
+    private var clock: Clock = SystemClock
+    private var random: IntFunction<ByteArray> = IntFunction { size -> ByteArray(size).also(SECURE_RANDOM::nextBytes) }
+
+    /** The client's identifier (RFC 6749 section 2.2). */
+    public fun clientId(clientId: String): Builder = variable("client_id", clientId)
+
+    /** The client's secret (RFC 6749 section 2.3.1). An app on people's own devices has none: see the README. */
+    public fun clientSecret(clientSecret: String): Builder = variable("client_secret", clientSecret).also { this.clientSecret = null }
+
+    /**
+     * A function that gives the client's secret, called before each token request, so that a rotated secret needs no
+     * restart. It runs on the client's executor and may block.
+     */
+    public fun clientSecret(clientSecret: Supplier<String>): Builder {
+        options.remove("client_secret")
+        this.clientSecret = clientSecret
+        return variable("client_secret_provided", true)
+    }
+
+    /** The API token that the provider's website shows, for profiles with the grant `api_token`. */
+    public fun apiToken(apiToken: String): Builder = variable("api_token", apiToken)
+
+    /** The scope to ask for (RFC 6749 section 3.3). Each text may hold several, separated by one space. */
+    public fun scope(vararg scope: String): Builder = scope(scope.asList())
+
+    /** The scope to ask for (RFC 6749 section 3.3). Each text may hold several, separated by one space. */
+    public fun scope(scope: List<String>): Builder = variable("scope", toScope(scope))
+
+    /**
+     * What the profile declares as its variables: `tokenEndpoint`, `baseUrl`, `tenantId` and others, in camel case or as the
+     * profile writes them; and the options `grant`, `redirectUri`, `clientAuth` and `credentialName`.
+     *
+     * [value] is what JSON has: a text, number, boolean, list or map, or a [Duration], which counts as seconds.
+     */
+    public fun variable(name: String, value: Any): Builder = apply { options[toSnakeCase(name)] = value }
+
+    /** Who the token is for, where the server wants to know. The parameter may repeat. */
+    public fun audience(vararg audience: String): Builder = variable("audience", audience.asList())
+
+    /** The resources that the token is for, absolute URIs (RFC 8707 section 2). The parameter may repeat. */
+    public fun resource(vararg resource: String): Builder = variable("resource", resource.asList())
+
+    /** Further parameters of the token request. A reserved name is refused; an empty value leaves one of the profile's out. */
+    public fun parameters(parameters: Map<String, String>): Builder = variable("parameters", LinkedHashMap(parameters))
+
+    /** Where the token may be sent, beside the origins that the profile declares, as in `https://api.example.com`. */
+    public fun apiOrigins(vararg apiOrigins: String): Builder = variable("api_origins", apiOrigins.asList())
+
+    /** Permits `http:` for 127.0.0.0/8, ::1 and localhost, nothing else. False unless given. */
+    public fun allowLoopbackHttp(allowLoopbackHttp: Boolean): Builder = variable("allow_loopback_http", allowLoopbackHttp)
+
+    /** How requests to the authorization server are sent; by `java.net.http` unless given. Android has none: there it is required. */
+    public fun http(http: Transport): Builder = apply { this.http = http }
+
+    /** How long one token request may take: 10 seconds unless given, at least 1 ms and at most 10 minutes. */
+    public fun requestTimeout(requestTimeout: Duration): Builder = variable("request_timeout", requestTimeout)
+
+    /** The constants of the behaviour, by their names in the README: numbers of seconds, or [Duration]s. */
+    public fun policy(policy: Map<String, Any>): Builder = variable("policy", policy.mapKeys { (name, _) -> toSnakeCase(name) })
+
+    /** The proxies of the default transport; those of the system properties unless given. */
+    public fun proxy(proxy: ProxySelector): Builder = apply { this.proxy = proxy }
+
+    /** What the default transport makes TLS connections with: trusted authorities, and a client certificate if there is one. */
+    public fun sslContext(sslContext: SSLContext): Builder = apply { this.sslContext = sslContext }
+
+    /** Where the default transport and functions of yours run; on daemon threads of the library's unless given. */
+    public fun executor(executor: Executor): Builder = apply { this.executor = executor }
+
+    /**
+     * False where the host freezes between requests, as AWS Lambda does: a caller then waits for a renewal that would
+     * otherwise run beside the callers. True unless given.
+     */
+    public fun backgroundRefresh(backgroundRefresh: Boolean): Builder = variable("aside", backgroundRefresh)
+
+    /** A store that several processes share. Without one, tokens are kept in memory. */
+    public fun store(store: Store): Builder = variable("store", true).also { this.store = store }
+
+    /** Called with each notice: what happened, never a secret. It must not block; what it throws is logged. */
+    public fun onNotice(onNotice: Consumer<Notice>): Builder = apply { this.onNotice = onNotice }
+
+    /** For tests and for Android: the clocks. */
+    public fun clock(clock: Clock): Builder = apply { this.clock = clock }
+
+    /** For tests: as many random bytes as asked for. `SecureRandom` unless given. */
+    public fun random(random: IntFunction<ByteArray>): Builder = apply { this.random = random }
+
+    /**
+     * Checks the options and makes the client. It sends nothing before somebody asks for a token.
+     *
+     * @throws UsageException if an option is missing, unknown or not allowed; the message names it
+     */
+    public fun build(): Client = Client(driver(), View(dev.remint.core.Want()))
+
+    internal fun driver(): Driver {
+        val executor = executor ?: Threads.executor
+        val host = Host(http ?: defaultTransport(executor), executor, clock, random, clientSecret, store, onNotice)
+        if (http != null && (proxy != null || sslContext != null)) {
+            throw misuse("the options `proxy` and `sslContext` are for the default transport: leave them out, or `http`")
+        }
+        val members = options.entries.joinToString(",", "{", "}") { (name, value) -> "${toJson(name, name)}:${toJson(name, value)}" }
+        return Driver(NativeLibrary.newCore(members), host)
+    }
+
+    private fun defaultTransport(executor: Executor): Transport {
+        try {
+            Class.forName("java.net.http.HttpClient")
+        } catch (_: ClassNotFoundException) {
+            throw misuse("there is no `java.net.http` here: pass the option `http`, for example a `Transport` that OkHttp sends for")
+        }
+        return JavaNetTransport(sslContext, proxy, executor)
+    }
+
+    private companion object {
+        val SECURE_RANDOM = SecureRandom()
+    }
+}
+
+/** A scope set, of texts of which each may hold several. */
+internal fun toScope(scope: List<String>): List<String> = scope.joinToString(" ").let { if (it.isEmpty()) emptyList() else it.split(' ') }
+
+private fun toSnakeCase(name: String): String = CAPITAL.replace(name) { "_" + it.value.lowercase() }
+
+private val CAPITAL = Regex("[A-Z]")

@@ -1,0 +1,33 @@
+package dev.remint
+
+import dev.remint.core.StoreCommand
+import dev.remint.core.StoreResult
+import kotlinx.coroutines.runBlocking
+
+/**
+ * Called with each new refresh token of a subject before the access token that came with it is handed out: save it.
+ *
+ * It runs on the client's executor and may block. If it throws, the token request counts as failed with `host_error`.
+ */
+public fun interface OnRotated {
+    /** Saves [refreshToken], a secret, for [subject]; null stands for the client itself. */
+    public fun save(refreshToken: String, subject: String?)
+
+    public companion object {
+        /** The same for a function that suspends. */
+        @JvmSynthetic
+        public fun suspending(save: suspend (refreshToken: String, subject: String?) -> Unit): OnRotated =
+            OnRotated { refreshToken, subject -> runBlocking { save(refreshToken, subject) } }
+    }
+}
+
+/**
+ * A store that several processes share, for tokens that more than one of them may renew.
+ *
+ * Its records are opaque and secret. The types of its commands belong to the advanced package `dev.remint.core`, and
+ * are not covered by semantic versioning.
+ */
+public fun interface Store {
+    /** Carries out one [command] for [key]. It runs on the client's executor and may block. */
+    public fun handle(key: String, command: StoreCommand): StoreResult
+}

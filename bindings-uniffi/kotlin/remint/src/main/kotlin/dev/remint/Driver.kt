@@ -1,0 +1,390 @@
+package dev.remint
+
+import dev.remint.core.Answer
+import dev.remint.core.Core
+import dev.remint.core.Event
+import dev.remint.core.FailureKind
+import dev.remint.core.Header
+import dev.remint.core.Now
+import dev.remint.core.Operation
+import dev.remint.core.Provision
+import dev.remint.core.Secret
+import dev.remint.core.SecretBytes
+import dev.remint.core.Step
+import dev.remint.core.Want
+import java.nio.ByteBuffer
+import java.time.Duration
+import java.util.concurrent.CompletableFuture
+import java.util.concurrent.CompletionStage
+import java.util.concurrent.ConcurrentHashMap
+import java.util.concurrent.Executor
+import java.util.concurrent.atomic.AtomicBoolean
+import java.util.concurrent.locks.ReentrantLock
+import java.util.function.Consumer
+import java.util.function.IntFunction
+import java.util.function.Supplier
+import java.util.logging.Level
+import java.util.logging.Logger
+import kotlin.concurrent.withLock
+import dev.remint.core.Lease as CoreLease
+
+/** One wish, and the lease that answers it without a look into the core. */
+internal class View(val want: Want) {
+    @Volatile
+    var lease: Lease = Lease.NONE
+
+    /** Its cache key, once there was a token. */
+    @Volatile
+    var key: String? = null
+}
+
+/** A token that is answered from without asking the core, while both clocks are before their `recheck`. */
+internal class Lease(private val held: Token?, val generation: Long, @Volatile var recheck: Long, @Volatile var recheckWall: Long) {
+    val token: Token get() = checkNotNull(held)
+
+    fun withdraw() {
+        recheck = Long.MIN_VALUE
+        recheckWall = Long.MIN_VALUE
+    }
+
+    companion object {
+        val NONE = Lease(null, 0, Long.MIN_VALUE, Long.MIN_VALUE)
+    }
+}
+
+/** How a caller wants a token, in the core's own terms. [isCall]: for an API call, whose repetition the core knows by its name. */
+internal class Ask(
+    val minTtl: Long = 0,
+    val force: Boolean = false,
+    val deadline: Long? = null,
+    val call: String? = null,
+    val isCall: Boolean = false,
+)
+
+/** Everything that the loop needs of its surroundings. */
+internal class Host(
+    val transport: Transport,
+    val executor: Executor,
+    val clock: Clock,
+    val random: IntFunction<ByteArray>,
+    val clientSecret: Supplier<String>?,
+    val store: Store?,
+    val onNotice: Consumer<Notice>?,
+)
+
+/** The one loop: gives the core events, and does what it answers. It decides nothing. */
+internal class Driver(private val core: Core, private val host: Host) {
+    val clock: Clock = host.clock
+
+    /** Wishes whose token an API refused last: the core wants to hear of the first answer after that, too. */
+    val refused: MutableSet<Want> = ConcurrentHashMap.newKeySet()
+
+    /** Told of new refresh tokens, by subject. The client itself has the empty one, which no other can have. */
+    val onRotated = ConcurrentHashMap<String, OnRotated>()
+
+    // Held for one step of the core and what it does to these three: never while anything is waited for or called.
+    private val lock = ReentrantLock()
+    private val flights = HashMap<String, Flight>()
+    private val leases = LinkedHashMap<String, Lease>()
+    private val entropy = ByteBuffer.allocateDirect(ENTROPY)
+
+    private val running: MutableSet<CompletableFuture<Unit>> = ConcurrentHashMap.newKeySet()
+
+    /** The lease that may be answered from now. This is the whole hot path. */
+    fun fresh(view: View): Lease? {
+        val lease = view.lease
+        return if (clock.wall() < lease.recheckWall && clock.boot() < lease.recheck) lease else null
+    }
+
+    /** Tells the core what happened, does what follows, and gives the answer. */
+    fun handle(event: Event): Answer? = step(event) { it.answer }
+
+    /** The same for an event whose answer may be a failure, which is thrown. */
+    fun ask(event: Event): Answer? {
+        val answer = handle(event)
+        if (answer is Answer.Fail) throw answer.failure.toException()
+        return answer
+    }
+
+    /** A token for a caller, who may cancel the future; the flight that it waits for goes on for the others. */
+    fun acquire(view: View, ask: Ask): CompletableFuture<Token> = Acquisition(view, ask).apply { advance(null, null) }
+
+    /** The same after an event that began a flight. */
+    fun acquire(view: View, ask: Ask, start: Event): CompletableFuture<Token> = Acquisition(view, ask).apply { begin(start) }
+
+    /** No new work. The future is done when what was under way has ended. */
+    fun close(): CompletableFuture<Void> {
+        handle(Event.Close)
+        return ended()
+    }
+
+    /** Shows a notice. Whatever the user's function does with it, nothing here depends on it. */
+    fun notify(notice: Notice) {
+        try {
+            host.onNotice?.accept(notice)
+        } catch (@Suppress("TooGenericExceptionCaught") thrown: Throwable) {
+            LOGGER.log(Level.WARNING, "the function `onNotice` failed", thrown)
+        }
+    }
+
+    private fun ended(): CompletableFuture<Void> {
+        val now = running.toTypedArray()
+        if (now.isEmpty()) return CompletableFuture.completedFuture(null)
+        // What ends may have begun something else, such as saving what was received.
+        return CompletableFuture.allOf(*now).thenCompose { ended() }
+    }
+
+    /** One step of the core. [read] sees it under the lock, what follows from it is done outside. */
+    private inline fun <T> step(event: Event, read: (Step) -> T): T {
+        val drawn = host.random.apply(ENTROPY)
+        if (drawn.size != ENTROPY) throw misuse("the function `random` must give as many bytes as it is asked for")
+        val step: Step
+        val landed = ArrayList<Flight>(0)
+        val result: T
+        lock.withLock {
+            entropy.clear().put(drawn).flip()
+            step = core.handle(event, Now(clock.wall(), clock.boot()), entropy)
+            absorb(step, landed)
+            result = read(step)
+        }
+        for (operation in step.operations) start(operation)
+        for (notice in step.notices) notify(Notice(notice.name, notice.detail, notice.key, notice.flight))
+        for (flight in landed) flight.landed.complete(flight.cause)
+        return result
+    }
+
+    private fun absorb(step: Step, landed: MutableList<Flight>) {
+        val answer = step.answer
+        // Known before anything else happens: a flight may be over in the very step that began it.
+        if (answer is Answer.Wait) flight(answer.flight)
+        if (answer is Answer.Use) step.operations.forEach { operation -> operation.flightId?.let { flight(it).key = answer.lease.key } }
+        for (withdrawn in step.withdraw) {
+            val generation = withdrawn.generation ?: Long.MAX_VALUE
+            val keys = withdrawn.key?.let(::listOf) ?: leases.keys.toList()
+            for (key in keys) if ((leases[key]?.generation ?: Long.MAX_VALUE) <= generation) drop(key)
+        }
+        for (id in step.settled) {
+            val flight = flights.remove(id) ?: continue
+            // A lease that was given during the flight knows nothing of how it ended: the next caller asks.
+            flight.key?.let(::drop)
+            landed += flight
+        }
+    }
+
+    private fun flight(id: String): Flight = flights.getOrPut(id, ::Flight)
+
+    private fun drop(key: String) {
+        leases.remove(key)?.withdraw()
+    }
+
+    /**
+     * Makes a token of a lease, and keeps the lease where it may be used again. A lease that was waited for names a call in
+     * which the token was minted: it is no other caller's, who have one of their own.
+     */
+    private fun keep(view: View, use: CoreLease, isOwn: Boolean): Token {
+        var lease = leases[use.key]
+        if (lease != null && lease.generation == use.generation) {
+            lease.recheck = use.recheck
+            lease.recheckWall = use.recheckWall
+        } else if (clock.boot() < use.recheck && clock.wall() < use.recheckWall) {
+            // One for each cache key, so that withdrawing it reaches everybody.
+            drop(use.key)
+            if (leases.size >= MAX_LEASES) drop(leases.keys.first())
+            lease = Lease(Token(use.copy(call = use.leaseCall), clock), use.generation, use.recheck, use.recheckWall)
+            leases[use.key] = lease
+        }
+        view.lease = lease ?: Lease.NONE
+        view.key = use.key
+        return if (isOwn || lease == null) Token(use, clock) else lease.token
+    }
+
+    private fun start(operation: Operation) {
+        when (operation) {
+            is Operation.Sleep -> at(operation.until) { handle(Event.Tick(operation.flight)) }
+            is Operation.Send -> run(operation.op, operation.flight, operation.until, ::failureKind) { send(operation) }
+            is Operation.Provide -> call(operation.op, operation.flight, operation.until) {
+                Event.Provided(operation.op, provide(operation.what))
+            }
+            is Operation.Store -> call(operation.op, operation.flight, operation.until) {
+                val store = host.store ?: throw misuse("there is no `store` that could answer")
+                Event.Stored(operation.op, store.handle(operation.key, operation.command))
+            }
+            is Operation.Sign -> call(operation.op, operation.flight, operation.until) {
+                throw misuse("signing with a key of the host's is not supported yet")
+            }
+        }
+    }
+
+    private fun send(operation: Operation.Send): CompletionStage<Event> {
+        val request = operation.request
+        val headers = request.headers.associate { (name, value) -> name to value.expose() }
+        val body = request.body?.expose()?.toByteArray()
+        val left = Duration.ofMillis((operation.until - clock.boot()).coerceAtLeast(1))
+        return host.transport.send(HttpRequest(request.method, request.url.expose(), headers, body, left, operation.cap)).thenApply { answer ->
+            if (answer.body.size > operation.cap) throw TransportFailure(TransportFailure.Kind.TOO_LARGE)
+            Event.Received(operation.op, answer.status, answer.headers.toLines(), SecretBytes(answer.body))
+        }
+    }
+
+    private fun provide(what: Provision): Secret? {
+        when (what) {
+            is Provision.Rotated -> onRotated[what.subject.orEmpty()]?.save(what.refreshToken.expose(), what.subject)
+            // Whoever wrote the function in Java may give none.
+            is Provision.ClientSecret -> {
+                val secret: String? = host.clientSecret?.get()
+                return Secret(secret ?: throw misuse("the function `clientSecret` must give a string"))
+            }
+        }
+        return null
+    }
+
+    /** Calls a function of the user's, which may block. */
+    private fun call(op: String, flight: String, until: Long, function: () -> Event) =
+        run(op, flight, until, { FailureKind.HOST_ERROR }) { CompletableFuture.supplyAsync(function, host.executor) }
+
+    /** Carries out one operation and reports how it ended: in time, or late. */
+    private fun run(op: String, flightId: String, until: Long, kindOf: (Throwable) -> FailureKind, work: () -> CompletionStage<Event>) {
+        val ended = CompletableFuture<Unit>().also(running::add)
+        val isReported = AtomicBoolean()
+        fun end() {
+            running.remove(ended)
+            ended.complete(Unit)
+        }
+        val alarm = at(until) {
+            if (isReported.compareAndSet(false, true)) handle(Event.Failed(op, FailureKind.TIMEOUT))
+            end()
+        }
+        val stage = try {
+            work()
+        } catch (@Suppress("TooGenericExceptionCaught") thrown: Throwable) {
+            CompletableFuture.failedFuture(thrown)
+        }
+        stage.whenComplete { event, thrown ->
+            alarm.close()
+            try {
+                val isFirst = isReported.compareAndSet(false, true)
+                // Late or not: there may be a new refresh token in it.
+                if (thrown == null) {
+                    handle(event)
+                } else if (isFirst) {
+                    val error = thrown.unwrapped()
+                    lock.withLock { flights[flightId]?.cause = error }
+                    handle(Event.Failed(op, if (error is Exception) kindOf(error) else FailureKind.ABANDONED))
+                }
+            } finally {
+                end()
+            }
+        }
+    }
+
+    /** Calls [task] at a point of the boot clock, never earlier; closing the result cancels it. */
+    private fun at(until: Long, task: Runnable): AutoCloseable = Alarm(until, task).apply { arm() }
+
+    /** A flight in the air: done with the host's own error if that ended it. */
+    private class Flight {
+        val landed = CompletableFuture<Throwable?>()
+
+        /** Whose token it renews, if that is known. */
+        var key: String? = null
+        var cause: Throwable? = null
+    }
+
+    private inner class Acquisition(private val view: View, private val ask: Ask) : CompletableFuture<Token>() {
+        fun begin(start: Event) = take { step(start) { it.outcome(isWaited = false) } }
+
+        fun advance(after: String?, cause: Throwable?) {
+            // The caller has left.
+            if (isDone) return
+            take(cause) {
+                step(Event.Ask(view.want, ask.minTtl, ask.force, ask.deadline, after, ask.call)) { it.outcome(isWaited = after != null) }
+            }
+        }
+
+        /** What the step means here, while its flights and leases are as it left them. */
+        private fun Step.outcome(isWaited: Boolean): Any? = when (val answer = answer) {
+            is Answer.Use -> keep(view, answer.lease, isOwn = isWaited || ask.isCall)
+            // A flight that is over in this very step has landed already.
+            is Answer.Wait -> flights[answer.flight]?.let { flight ->
+                if (flight.key == null) flight.key = view.key
+                Waiting(answer, flight.landed)
+            } ?: Waiting(answer, COMPLETED)
+            else -> answer
+        }
+
+        private inline fun take(cause: Throwable? = null, step: () -> Any?) {
+            try {
+                when (val outcome = step()) {
+                    is Token -> complete(outcome)
+                    is Waiting -> outcome.begin()
+                    is Answer.Fail -> completeExceptionally(outcome.failure.toException(cause))
+                }
+            } catch (@Suppress("TooGenericExceptionCaught") thrown: Throwable) {
+                completeExceptionally(thrown)
+            }
+        }
+
+        private inner class Waiting(private val wait: Answer.Wait, private val landed: CompletableFuture<Throwable?>) {
+            fun begin() {
+                val woken = CompletableFuture<Throwable?>()
+                val alarm = at(wait.until) { woken.complete(null) }
+                woken.whenComplete { cause, _ ->
+                    alarm.close()
+                    advance(wait.flight, cause)
+                }
+                landed.whenComplete { cause, _ -> woken.complete(cause) }
+                // Whoever leaves takes the timer along.
+                whenComplete { _, _ -> alarm.close() }
+            }
+        }
+    }
+
+    private inner class Alarm(private val until: Long, private val task: Runnable) : Runnable, AutoCloseable {
+        @Volatile
+        private var isClosed = false
+
+        @Volatile
+        private var timer: AutoCloseable? = null
+
+        fun arm() {
+            timer = clock.schedule((until - clock.boot()).coerceIn(0, MAX_TIMER), this)
+            if (isClosed) timer?.close()
+        }
+
+        override fun run() {
+            if (isClosed) return
+            if (clock.boot() < until) arm() else task.run()
+        }
+
+        override fun close() {
+            isClosed = true
+            timer?.close()
+        }
+    }
+
+    private companion object {
+        val COMPLETED: CompletableFuture<Throwable?> = CompletableFuture.completedFuture(null)
+        val LOGGER: Logger = Logger.getLogger("dev.remint")
+        const val ENTROPY = 32
+
+        /** No timer runs longer, in milliseconds, before the clocks are read again: they know of suspension, timers may not. */
+        const val MAX_TIMER = 3_600_000L
+
+        /** Whoever holds more tokens than this asks the core for the others. */
+        const val MAX_LEASES = 10_000
+    }
+}
+
+/** The flight that it belongs to, if it renews a token beside the one that is in use. */
+private val Operation.flightId: String?
+    get() = when (this) {
+        is Operation.Send -> flight
+        is Operation.Sign -> flight
+        is Operation.Provide -> flight
+        is Operation.Store -> flight
+        is Operation.Sleep -> null
+    }
+
+/** Header lines as the core takes them. */
+internal fun Map<String, List<String>>.toLines(): List<Header> =
+    // HTTP/2 and HttpURLConnection have the status among them.
+    filterKeys { name: String? -> name != null && !name.startsWith(':') }.flatMap { (name, values) -> values.map { Header(name, Secret(it)) } }

@@ -1,0 +1,112 @@
+package dev.remint
+
+import java.io.ByteArrayOutputStream
+import java.net.ProxySelector
+import java.net.URI
+import java.net.http.HttpClient
+import java.net.http.HttpConnectTimeoutException
+import java.net.http.HttpRequest.BodyPublishers
+import java.net.http.HttpResponse.BodySubscriber
+import java.net.http.HttpTimeoutException
+import java.nio.ByteBuffer
+import java.util.concurrent.CompletableFuture
+import java.util.concurrent.CompletionStage
+import java.util.concurrent.Executor
+import java.util.concurrent.Flow.Subscription
+import javax.net.ssl.SSLContext
+import java.net.http.HttpRequest as JavaHttpRequest
+
+/** The default transport. It is loaded only where it is used: Android has no `java.net.http`. */
+internal class JavaNetTransport(sslContext: SSLContext?, proxy: ProxySelector?, private val executor: Executor) : Transport {
+    private val client by lazy {
+        // HTTP/1.1 and no other: an upgrade, or a stream that HTTP/2 refuses, would be sent twice.
+        val builder = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).followRedirects(HttpClient.Redirect.NEVER).executor(executor)
+        if (sslContext != null) builder.sslContext(sslContext)
+        if (proxy != null) builder.proxy(proxy)
+        builder.build()
+    }
+
+    override fun send(request: HttpRequest): CompletionStage<HttpResponse> {
+        val result = CompletableFuture<HttpResponse>()
+        // The trust store is read with the first request: that is not for the caller to wait for.
+        executor.execute {
+            try {
+                exchange(request, result)
+            } catch (@Suppress("TooGenericExceptionCaught") thrown: Throwable) {
+                result.completeExceptionally(TransportFailure(TransportFailure.Kind.NOT_SENT, thrown))
+            }
+        }
+        return result
+    }
+
+    private fun exchange(request: HttpRequest, result: CompletableFuture<HttpResponse>) {
+        val body = CappedBody(request.cap)
+        val builder = JavaHttpRequest.newBuilder(URI.create(request.url)).timeout(request.timeout)
+        builder.method(request.method, request.body?.let(BodyPublishers::ofByteArray) ?: BodyPublishers.noBody())
+        // It undoes no content coding.
+        builder.setHeader("accept-encoding", "identity")
+        request.headers.forEach(builder::setHeader)
+        val exchange = client.sendAsync(builder.build()) { body }
+        // The client's own timeout ends with the headers.
+        val alarm = Threads.schedule(request.timeout.toMillis()) { result.completeExceptionally(TransportFailure(TransportFailure.Kind.TIMEOUT)) }
+        exchange.whenComplete { answer, thrown ->
+            if (thrown == null) {
+                result.complete(HttpResponse(answer.statusCode(), answer.headers().map(), answer.body()))
+            } else {
+                result.completeExceptionally(explained(thrown.unwrapped()))
+            }
+        }
+        result.whenComplete { _, _ ->
+            alarm.close()
+            body.cancel()
+            exchange.cancel(true)
+        }
+    }
+
+    private fun explained(thrown: Throwable): Throwable = when (thrown) {
+        is HttpConnectTimeoutException -> TransportFailure(TransportFailure.Kind.NOT_SENT, thrown)
+        is HttpTimeoutException -> TransportFailure(TransportFailure.Kind.TIMEOUT, thrown)
+        else -> thrown
+    }
+
+    /** A body as far as it is wanted. */
+    private class CappedBody(private val cap: Long) : BodySubscriber<ByteArray> {
+        private val bytes = ByteArrayOutputStream()
+        private val body = CompletableFuture<ByteArray>()
+
+        @Volatile
+        private var subscription: Subscription? = null
+
+        fun cancel() {
+            subscription?.cancel()
+        }
+
+        override fun getBody(): CompletionStage<ByteArray> = body
+
+        override fun onSubscribe(subscription: Subscription) {
+            this.subscription = subscription
+            subscription.request(Long.MAX_VALUE)
+        }
+
+        override fun onNext(chunks: List<ByteBuffer>) {
+            for (chunk in chunks) {
+                if (bytes.size() + chunk.remaining() > cap) {
+                    cancel()
+                    body.completeExceptionally(TransportFailure(TransportFailure.Kind.TOO_LARGE))
+                    return
+                }
+                val read = ByteArray(chunk.remaining())
+                chunk.get(read)
+                bytes.write(read, 0, read.size)
+            }
+        }
+
+        override fun onError(thrown: Throwable) {
+            body.completeExceptionally(thrown)
+        }
+
+        override fun onComplete() {
+            body.complete(bytes.toByteArray())
+        }
+    }
+}
