@@ -1,0 +1,186 @@
+// Measures us and what people write by hand in one run, and prints how they compare.
+import Foundation
+import Remint
+import RemintCore
+
+@main
+enum Bench {
+    static func main() async throws {
+        print("Swift, optimized for speed")
+        try await cachedToken()
+        try await coldTasks()
+        try await steps()
+        try await exchange()
+        try size()
+    }
+}
+
+// MARK: A cached token
+
+private func cachedToken() async throws {
+    let client = try remint { HTTPResponse(status: 200, headers: jsonHeaders, body: Data(tokenAnswer.utf8)) }
+    _ = try await client.token()
+    let manager = TokenManager { Data(tokenAnswer.utf8) }
+    _ = try await manager.getToken()
+    let careful = SingleFlightTokenManager { Data(tokenAnswer.utf8) }
+    _ = try await careful.getToken()
+    let held = Held()
+
+    try await compare(
+        "Cached token, at once", Work("`client.peek()`") { client.peek() },
+        [
+            // At most 1.2 × two clock reads.
+            Work("two clock reads", target: 0.83) { held.read() },
+            Work("`Date()` and `ContinuousClock.now`") { (Date(), ContinuousClock.now) },
+        ])
+    try await compare(
+        "Cached token, awaited", Work(awaited: "`await client.token()`") { try await client.token() },
+        [
+            Work(awaited: "two clock reads in an async function", target: 0.83) { await held.readLater() },
+            Work(awaited: "TokenManager by hand, an actor (phoenix-wallet's sample)", target: 1) { try await manager.getToken() },
+            Work(awaited: "the same, with its request as a task", target: 1) { try await careful.getToken() },
+        ])
+}
+
+/// A token and when it ends, on two clocks.
+private final class Held: Sendable {
+    private let token = tokenText
+    private let wall = clock(CLOCK_REALTIME) + 3_600_000
+    private let boot = clock(CLOCK_BOOTTIME) + 3_600_000
+
+    @inline(never)
+    func read() -> String? {
+        clock(CLOCK_REALTIME) < wall && clock(CLOCK_BOOTTIME) < boot ? token : nil
+    }
+
+    @inline(never)
+    func readLater() async -> String? {
+        read()
+    }
+}
+
+private func clock(_ clock: clockid_t) -> Int {
+    var time = timespec()
+    clock_gettime(clock, &time)
+    return time.tv_sec * 1000 + time.tv_nsec / 1_000_000
+}
+
+// MARK: Many at once
+
+/// How many token requests 50 tasks cost that find nothing in the cache.
+private func coldTasks() async throws {
+    var lines = ["| 50 cold tasks at once | token requests | target | |", "|---|---:|---:|---|"]
+    let requests = Requests()
+
+    let client = try remint {
+        HTTPResponse(status: 200, headers: jsonHeaders, body: await requests.answer())
+    }
+    try await atOnce { _ = try await client.token() }
+    let ours = await requests.taken()
+    lines.append("| Remint | \(ours) | 1 | \(ours == 1 ? "met" : "missed") |")
+
+    let manager = TokenManager { await requests.answer() }
+    try await atOnce { _ = try await manager.getToken() }
+    lines.append("| TokenManager by hand, an actor | \(await requests.taken()) | | |")
+
+    let careful = SingleFlightTokenManager { await requests.answer() }
+    try await atOnce { _ = try await careful.getToken() }
+    lines.append("| the same, with its request as a task | \(await requests.taken()) | | |")
+    print("\n" + lines.joined(separator: "\n"))
+}
+
+private func atOnce(_ work: @escaping @Sendable () async throws -> Void) async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+        for _ in 0..<50 { group.addTask(operation: work) }
+        try await group.waitForAll()
+    }
+}
+
+/// Stands for a token endpoint that takes 20 ms, and counts.
+private actor Requests {
+    private var count = 0
+
+    func answer() async -> Data {
+        count += 1
+        try? await Task.sleep(for: .milliseconds(20))
+        return Data(tokenAnswer.utf8)
+    }
+
+    func taken() -> Int {
+        defer { count = 0 }
+        return count
+    }
+}
+
+// MARK: The step machine
+
+/// What it costs to ask the core itself: what is cached is not asked there.
+private func steps() async throws {
+    let now = Now(wall: 1_700_000_000_000, boot: 1_000_000)
+    let entropy = Data(count: 32)
+    let ask = Event.ask(want: Want(), minTtl: 0, force: false, deadline: nil, after: nil, call: nil)
+    let headers = [Header(name: "content-type", value: Secret("application/json"))]
+    let body = SecretBytes(Data(tokenAnswer.utf8))
+
+    /// A cold key: the question, the request that it costs, and its answer.
+    let fetch: (Core) throws -> Void = { core in
+        guard case .send(let op, _, _, _, _, _) = core.handle(event: ask, now: now, entropy: entropy).operations.first else {
+            throw Unexpected()
+        }
+        let step = core.handle(
+            event: .received(op: op, status: 200, headers: headers, body: body), now: now, entropy: entropy)
+        guard step.settled.count == 1 else { throw Unexpected() }
+    }
+    let cached = try Core(options: options)
+    try fetch(cached)
+    try await compare(
+        "The step machine, by its FFI", Work("a cached token, asked of the core") { cached.handle(event: ask, now: now, entropy: entropy) },
+        [
+            Work("a cold one: the core made, asked, and given the answer") { try fetch(try Core(options: options)) },
+            Work("the core made, and nothing asked") { try Core(options: options) },
+        ])
+}
+
+// MARK: One token request
+
+private func exchange() async throws {
+    let core = try Core(options: options)
+    let now = Now(wall: 1_700_000_000_000, boot: 1_000_000)
+    let headers = [Header(name: "content-type", value: Secret("application/json"))]
+    let body = Data(tokenAnswer.utf8)
+    try await compare(
+        "Build a request, read an 800-byte token",
+        Work("`core.build()`, `finish()`") {
+            let exchange = try core.build(request: .clientCredentials(scope: nil))
+            return (exchange.request(), try exchange.finish(status: 200, headers: headers, body: SecretBytes(body), started: now))
+        },
+        [
+            Work("by hand: `URLComponents` and `JSONDecoder`") {
+                var form = URLComponents()
+                form.queryItems = [
+                    URLQueryItem(name: "grant_type", value: "client_credentials"), URLQueryItem(name: "client_id", value: id),
+                    URLQueryItem(name: "client_secret", value: secret), URLQueryItem(name: "scope", value: scope),
+                ]
+                return (Data((form.percentEncodedQuery ?? "").utf8), try JSONDecoder().decode(Answer.self, from: body))
+            }
+        ])
+}
+
+private func remint(_ answers: @escaping @Sendable () async throws -> HTTPResponse) throws -> Client {
+    var configuration = Configuration()
+    configuration.transport = { _ in try await answers() }
+    return try Client("phoenix-wallet", clientID: id, clientSecret: secret, scope: scope.split(separator: " ").map(String.init), configuration: configuration)
+}
+
+struct Unexpected: Error {}
+
+private let id = "wallet-client"
+private let secret = "s3cr3t-of-the-wallet"
+private let scope = "wallets:read wallets:write"
+private let options = Secret(
+    #"{"profile":"phoenix-wallet","client_id":"\#(id)","client_secret":"\#(secret)","scope":"\#(scope)"}"#)
+private let jsonHeaders = [(name: "content-type", value: "application/json")]
+/// 800 characters, as a JWT has them.
+private let tokenText = String(
+    ("eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ." + String(repeating: "abcdefghijklmnopqrstuvwxyz", count: 40)).prefix(800))
+private let tokenAnswer = #"{"access_token":"\#(tokenText)","token_type":"Bearer","expires_in":3600,"scope":"\#(scope)"}"#

@@ -1,0 +1,203 @@
+import Foundation
+import Remint
+
+#if canImport(FoundationNetworking)
+    import FoundationNetworking
+#endif
+
+/// The clients of one run, by the names that the scenarios give them, and what can be told to do to them.
+struct Driver {
+    private var clients: [String: Client] = [:]
+    private var states: [String: State] = [:]
+
+    /// What is seen of a client from outside. The clients of its subjects share it, but for their refresh tokens.
+    private struct State {
+        var notices = Locked<[Notice]>([])
+        var losses = Locked(0)
+        var rotated = Locked<[String]>([])
+    }
+
+    /// Does one thing, and gives what there is to tell of it.
+    mutating func run(_ verb: String, _ words: Words) async throws -> Any {
+        switch verb {
+        case "client":
+            try makeClient(words)
+            return NSNull()
+        case "token":
+            let token = try await client(words).token(force: words.optional("force") ?? false)
+            return shown(token)
+        case "tokens":
+            return try await tokens(of: client(words), callers: words.required("callers"))
+        case "call":
+            let url: String = try words.required("url")
+            return try await client(words).data(for: URLRequest(url: URL(string: url)!)).1.statusCode
+        case "authorization_url":
+            let scope: String? = words.optional("scope")
+            let authorization = try await client(words).authorizationURL(
+                redirectURI: words.required("redirect_uri"), scope: scope.map(scopes))
+            return ["url": authorization.url.absoluteString, "session": authorization.session]
+        case "exchange":
+            let (client, subject): (Client, String) = (try client(words), try words.required("subject"))
+            let token = try await client.exchange(
+                callback: words.required("callback") as String, session: words.required("session"), subject: subject,
+                onRotated: derive(words))
+            clients[try words.required("view")] = try client.withSubject(subject)
+            return shown(token)
+        case "adopt":
+            let client = try client(words)
+            clients[try words.required("view")] = try client.withSubject(
+                words.required("subject"), refreshToken: words.required("refresh_token"), onRotated: derive(words))
+            return NSNull()
+        case "rotated":
+            return try state(words).rotated.with { $0 }
+        case "notices":
+            let notices = try state(words).notices.with { notices in
+                defer { notices = [] }
+                return notices
+            }
+            return notices.map { ["notice": $0.name, "shown": printed($0)] }
+        case "lose_answers":
+            let count: Int = try words.required("count")
+            try state(words).losses.with { $0 = count }
+            return NSNull()
+        default:
+            throw Malformed(what: "verb `\(verb)`")
+        }
+    }
+
+    /// Ends what the clients still do.
+    func close() async {
+        for client in clients.values { await client.close() }
+    }
+
+    private mutating func makeClient(_ words: Words) throws {
+        let name: String = try words.required("name")
+        let state = State()
+        var options = Words(try words.required("options"))
+        var configuration = Configuration()
+        let (id, secret, scope): (String?, String?, String?) = (
+            options.take("client_id"), options.take("client_secret"), options.take("scope")
+        )
+        configuration.clientAuth = options.take("client_auth")
+        configuration.grant = options.take("grant")
+        configuration.allowLoopbackHTTP = options.take("allow_loopback_http") ?? false
+        configuration.onNotice = { notice in state.notices.with { $0.append(notice) } }
+        if words.optional("lossy") ?? false {
+            configuration.transport = losing(state.losses)
+        }
+        // What is left is a variable of the profile.
+        configuration.variables = options.values.compactMapValues { $0 as? String }
+        let profile = try JSONSerialization.data(withJSONObject: words.required("profile") as [String: Any])
+        clients[name] = try Client(
+            String(decoding: profile, as: UTF8.self), clientID: id, clientSecret: secret, scope: scope.map(scopes),
+            configuration: configuration)
+        states[name] = state
+    }
+
+    private func tokens(of client: Client, callers: Int) async throws -> Any {
+        try await withThrowingTaskGroup(of: Token.self) { group in
+            for _ in 0..<callers { group.addTask { try await client.token() } }
+            return try await group.reduce(into: [Any]()) { $0.append(shown($1)) }
+        }
+    }
+
+    /// Prepares for a subject's client, and gives what keeps its refresh tokens.
+    private mutating func derive(_ words: Words) throws -> OnRotated {
+        var state = try state(words)
+        let rotated = Locked<[String]>([])
+        state.rotated = rotated
+        states[try words.required("view")] = state
+        return { refreshToken in rotated.with { $0.append(refreshToken) } }
+    }
+
+    private func client(_ words: Words) throws -> Client {
+        let name: String = try words.required("client")
+        guard let client = clients[name] else { throw Malformed(what: "client `\(name)`") }
+        return client
+    }
+
+    private func state(_ words: Words) throws -> State {
+        let name: String = try words.required("client")
+        guard let state = states[name] else { throw Malformed(what: "client `\(name)`") }
+        return state
+    }
+}
+
+/// The user's own transport, which can lose an answer that has arrived.
+private func losing(_ losses: Locked<Int>) -> Transport {
+    let session = URLSession(configuration: .ephemeral)
+    return { request in
+        var wire = URLRequest(url: request.url)
+        wire.httpMethod = request.method
+        wire.httpBody = request.body
+        for (name, value) in request.headers { wire.addValue(value, forHTTPHeaderField: name) }
+        let (body, answer) = try await session.data(for: wire)
+        let isLost = losses.with { count in
+            defer { count = max(0, count - 1) }
+            return count > 0
+        }
+        guard !isLost, let answer = answer as? HTTPURLResponse else { throw URLError(.networkConnectionLost) }
+        let headers = answer.allHeaderFields.map { (name: "\($0.key)", value: "\($0.value)") }
+        return HTTPResponse(status: answer.statusCode, headers: headers, body: body)
+    }
+}
+
+private func scopes(_ text: String) -> [String] {
+    text.split(separator: " ").map(String.init)
+}
+
+/// A token with all that printing it shows.
+private func shown(_ token: Token) -> [String: Any] {
+    [
+        "access_token": token.accessToken, "token_type": token.tokenType, "expires_in": token.expiresIn() / .seconds(1),
+        "scope": token.scope as Any? ?? NSNull(), "shown": printed(token),
+    ]
+}
+
+/// Everything that printing shows.
+func printed(_ value: Any) -> String {
+    var dumped = ""
+    dump(value, to: &dumped)
+    return "\(value) \(String(reflecting: value)) \(dumped)"
+}
+
+/// The members of one JSON object.
+struct Words {
+    private(set) var values: [String: Any]
+
+    init(_ values: [String: Any]) {
+        self.values = values
+    }
+
+    func optional<T>(_ name: String) -> T? {
+        values[name] as? T
+    }
+
+    func required<T>(_ name: String) throws -> T {
+        guard let value = values[name] as? T else { throw Malformed(what: "`\(name)`") }
+        return value
+    }
+
+    mutating func take<T>(_ name: String) -> T? {
+        values.removeValue(forKey: name) as? T
+    }
+}
+
+/// The scenarios and this driver don't understand each other.
+struct Malformed: Error {
+    let what: String
+}
+
+/// A value behind a lock. `@unchecked`: `value` is touched nowhere but in `with`, under the lock.
+final class Locked<Value>: @unchecked Sendable {
+    private let lock = NSLock()
+    private var value: Value
+
+    init(_ value: Value) {
+        self.value = value
+    }
+
+    func with<Result>(_ body: (inout Value) throws -> Result) rethrows -> Result {
+        try lock.withLock { try body(&value) }
+    }
+}
