@@ -34,6 +34,16 @@ public class ApiCall(private val client: Client) {
     public fun attachAsync(method: String, url: String): CompletableFuture<Map<String, String>> =
         prepare(method, url, insecureQuery = false) { (it as Answer.Headers).headers.associate { (name, value) -> name to value.expose() } }
 
+    /**
+     * The headers to put on the request that a redirect within the origin leads to: the token is the one in hand, and nobody waits.
+     * None if it was withdrawn meanwhile: then those of the request before are kept.
+     */
+    public fun attachHop(method: String, url: String): Map<String, String> {
+        val attached = call ?: throw misuse("`attachHop` belongs to a request that `attach` was called for")
+        val answer = client.driver.ask(Event.Attach(client.view.want, attached, method, url, insecureQuery = false))
+        return (answer as? Answer.Headers)?.headers?.associate { (name, value) -> name to value.expose() }.orEmpty()
+    }
+
     /** The API answered. Whether to attach once more and repeat the request. [headers] are the answer's, names in any case. */
     public fun answered(url: String, status: Int, headers: Map<String, List<String>>): Boolean {
         val (driver, want) = client.driver to client.view.want
