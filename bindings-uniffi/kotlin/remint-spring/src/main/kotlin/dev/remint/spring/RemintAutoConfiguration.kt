@@ -1,0 +1,111 @@
+package dev.remint.spring
+
+import dev.remint.Builder
+import dev.remint.Client
+import java.time.Duration
+import org.springframework.beans.factory.ObjectProvider
+import org.springframework.boot.autoconfigure.AutoConfiguration
+import org.springframework.boot.autoconfigure.condition.ConditionalOnClass
+import org.springframework.boot.autoconfigure.condition.ConditionalOnMissingBean
+import org.springframework.boot.autoconfigure.condition.ConditionalOnProperty
+import org.springframework.boot.autoconfigure.condition.ConditionalOnSingleCandidate
+import org.springframework.boot.context.properties.ConfigurationProperties
+import org.springframework.boot.context.properties.EnableConfigurationProperties
+import org.springframework.context.annotation.Bean
+import org.springframework.context.annotation.Configuration
+
+/** What the `remint.*` properties can't say: a transport, a secret from a vault, a store, where notices go. Make it a bean. */
+public fun interface ClientCustomizer {
+    /** Changes how the client is built, after the properties. */
+    public fun customize(builder: Builder)
+}
+
+/** The properties of the client, each an option of [Builder] by the same name. */
+@ConfigurationProperties("remint")
+public class RemintProperties {
+    /** A built-in profile's name, or the text of a profile. Without it there is no client. */
+    public var profile: String? = null
+
+    /** The client's identifier. */
+    public var clientId: String? = null
+
+    /** The client's secret. */
+    public var clientSecret: String? = null
+
+    /** The scopes to ask for. */
+    public var scope: List<String>? = null
+
+    /** What the profile declares as its variables, by their own names: `token_endpoint`, `base_url`, `tenant_id` … */
+    public var variables: Map<String, String> = emptyMap()
+
+    /** Extra parameters of the token request. */
+    public var parameters: Map<String, String> = emptyMap()
+
+    /** Where the token may be sent, beside the origins that the profile declares. */
+    public var apiOrigins: List<String> = emptyList()
+
+    /** Whether `http:` is permitted for loopback addresses. */
+    public var allowLoopbackHttp: Boolean = false
+
+    /** How long one token request may take. */
+    public var requestTimeout: Duration? = null
+
+    /** False for hosts that freeze between requests, as AWS Lambda does. */
+    public var backgroundRefresh: Boolean = true
+
+    /** Whether the interceptors follow redirects themselves: see [RemintRequestInterceptor]. */
+    public var followRedirects: Boolean = false
+}
+
+/**
+ * A [Client] made of the `remint.*` properties, closed with the application, and the interceptors for it: beans to add to
+ * those of your `RestClient`s and `WebClient`s that call the API.
+ *
+ * A `Client` bean of your own takes the place of the first.
+ */
+@AutoConfiguration
+@EnableConfigurationProperties(RemintProperties::class)
+public class RemintAutoConfiguration {
+    /** The client. */
+    @Bean(destroyMethod = "close")
+    @ConditionalOnMissingBean
+    @ConditionalOnProperty("remint.profile")
+    public fun remintClient(properties: RemintProperties, customizers: ObjectProvider<ClientCustomizer>): Client {
+        val builder = Client.builder(checkNotNull(properties.profile))
+        properties.clientId?.let(builder::clientId)
+        properties.clientSecret?.let { builder.clientSecret(it) }
+        properties.scope?.let { builder.scope(it) }
+        properties.variables.forEach(builder::variable)
+        if (properties.parameters.isNotEmpty()) builder.parameters(properties.parameters)
+        builder.apiOrigins(*properties.apiOrigins.toTypedArray())
+        builder.allowLoopbackHttp(properties.allowLoopbackHttp)
+        properties.requestTimeout?.let(builder::requestTimeout)
+        builder.backgroundRefresh(properties.backgroundRefresh)
+        customizers.orderedStream().forEach { it.customize(builder) }
+        return builder.build()
+    }
+
+    /** For `RestClient` and `RestTemplate`, where those are. */
+    @Configuration(proxyBeanMethods = false)
+    @ConditionalOnClass(name = ["org.springframework.http.client.ClientHttpRequestInterceptor"])
+    @ConditionalOnSingleCandidate(Client::class)
+    public class RestClientConfiguration {
+        /** Puts the client's token on requests. */
+        @Bean
+        @ConditionalOnMissingBean
+        public fun remintRequestInterceptor(client: Client, properties: RemintProperties): RemintRequestInterceptor =
+            RemintRequestInterceptor(client, properties.followRedirects)
+    }
+
+    /** For `WebClient`, where that is. */
+    @Configuration(proxyBeanMethods = false)
+    @ConditionalOnClass(name = ["org.springframework.web.reactive.function.client.ExchangeFilterFunction"])
+    @ConditionalOnSingleCandidate(Client::class)
+    public class WebClientConfiguration {
+        /** Puts the client's token on requests. */
+        @Bean
+        @ConditionalOnMissingBean
+        public fun remintExchangeFilter(client: Client, properties: RemintProperties): RemintExchangeFilter =
+            RemintExchangeFilter(client, properties.followRedirects)
+    }
+}

@@ -1,0 +1,81 @@
+package dev.remint.spring
+
+import dev.remint.Client
+import dev.remint.UsageException
+import java.time.Duration
+import kotlinx.coroutines.runBlocking
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertFalse
+import org.junit.jupiter.api.Assertions.assertInstanceOf
+import org.junit.jupiter.api.Assertions.assertSame
+import org.junit.jupiter.api.Assertions.assertThrows
+import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.Test
+import org.springframework.boot.autoconfigure.AutoConfigurations
+import org.springframework.boot.test.context.FilteredClassLoader
+import org.springframework.boot.test.context.runner.ApplicationContextRunner
+
+class RemintAutoConfigurationTest {
+    private val runner = ApplicationContextRunner().withConfiguration(AutoConfigurations.of(RemintAutoConfiguration::class.java))
+    private val wallet = runner.withPropertyValues(
+        "remint.profile=phoenix-wallet",
+        "remint.client-id=demo-client",
+        "remint.client-secret=s3cret",
+        "remint.scope=wallets:read,wallets:write",
+        "remint.variables.token_endpoint=https://login.example/token",
+        "remint.variables.base_url=https://api.example",
+        "remint.request-timeout=5s",
+    )
+
+    @Test
+    fun `a client is made of the properties and closed with the application`() {
+        lateinit var client: Client
+        wallet.run { context ->
+            client = context.getBean(Client::class.java)
+            assertEquals(1, context.getBeansOfType(RemintRequestInterceptor::class.java).size)
+            assertEquals(1, context.getBeansOfType(RemintExchangeFilter::class.java).size)
+            assertEquals(Duration.ofSeconds(5), context.getBean(RemintProperties::class.java).requestTimeout)
+            assertEquals(listOf("wallets:read", "wallets:write"), context.getBean(RemintProperties::class.java).scope)
+        }
+        val refused = assertThrows(UsageException::class.java) { runBlocking { client.token() } }
+        assertEquals("closed", refused.code)
+    }
+
+    @Test
+    fun `without a profile there is nothing`() {
+        runner.run { context ->
+            assertFalse(context.containsBean("remintClient"))
+            assertTrue(context.getBeansOfType(RemintRequestInterceptor::class.java).isEmpty())
+            assertTrue(context.getBeansOfType(RemintExchangeFilter::class.java).isEmpty())
+        }
+    }
+
+    @Test
+    fun `a client of one's own takes its place`() {
+        val own = Client.fixed("token", "https://api.example")
+        wallet.withBean("own", Client::class.java, { own }).run { context ->
+            assertSame(own, context.getBean(Client::class.java))
+            assertEquals(1, context.getBeansOfType(RemintRequestInterceptor::class.java).size)
+        }
+    }
+
+    @Test
+    fun `what the properties can't say is said by a customizer`() {
+        wallet.withBean(ClientCustomizer::class.java, { ClientCustomizer { it.variable("base_url", "not a URL") } }).run { context ->
+            val refused = generateSequence<Throwable>(context.startupFailure) { it.cause }.last()
+            assertEquals("invalid_option", assertInstanceOf(UsageException::class.java, refused).code)
+        }
+    }
+
+    @Test
+    fun `either of Spring's web modules may be missing`() {
+        wallet.withClassLoader(FilteredClassLoader("org.springframework.web.reactive")).run { context ->
+            assertTrue(context.containsBean("remintRequestInterceptor"))
+            assertFalse(context.containsBean("remintExchangeFilter"))
+        }
+        wallet.withClassLoader(FilteredClassLoader("org.springframework.http", "org.springframework.web")).run { context ->
+            assertTrue(context.containsBean("remintClient"))
+            assertFalse(context.containsBean("remintRequestInterceptor"))
+        }
+    }
+}
