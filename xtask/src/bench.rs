@@ -6,9 +6,10 @@ use anyhow::Result;
 use crate::{
     cli::Options,
     hosts::Host,
-    install,
+    install, maven,
     preflight::{self, Need},
     progress::{self, Outcome, Step},
+    swift::{self, Configuration},
     tree::Tree,
 };
 
@@ -31,6 +32,12 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
             Ok(Outcome::Made("built".to_owned()))
         }));
     }
+    if hosts.contains(&Host::Kotlin) {
+        steps.push(maven::module_step(tree, folder(Host::Kotlin)));
+    }
+    if hosts.contains(&Host::Swift) {
+        steps.push(swift::build_step(tree, "tests", SWIFT, Configuration::Release));
+    }
     steps.push(Step::new("measure", "nothing else should run meanwhile", |log| {
         for host in &hosts {
             let mut command = match host {
@@ -45,6 +52,8 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
                     interpreter.arg(tree.root.join(folder(*host)).join(name));
                     interpreter
                 }
+                Host::Kotlin => maven::java(tree, folder(*host), "dev.remint.bench.MainKt")?,
+                Host::Swift => swift::command(tree, swift::executable(tree, "tests", SWIFT, Configuration::Release))?,
             };
             results.push(log.read(&mut command)?);
         }
@@ -60,5 +69,9 @@ fn folder(host: Host) -> &'static str {
         Host::Rust => "tests/bench/rust",
         Host::Node => "tests/bench/node",
         Host::Python => "tests/bench/python",
+        Host::Kotlin => "tests/bench/kotlin",
+        Host::Swift => "tests/bench/swift",
     }
 }
+
+const SWIFT: &str = "BenchSwift";

@@ -20,11 +20,7 @@ pub struct Entry {
 impl Entry {
     /// `inputs` is everything besides the version that would make another result.
     pub fn new(thing: &str, version: &str, inputs: &[&str]) -> Result<Self> {
-        let base = match env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()) {
-            Some(dir) => PathBuf::from(dir),
-            None => PathBuf::from(env::var_os("HOME").context("set HOME or XDG_CACHE_HOME")?).join(".cache"),
-        };
-        Ok(Self { dir: base.join("remint").join(format!("{thing}-{version}-{}", digest(inputs))) })
+        Ok(Self { dir: base()?.join(format!("{thing}-{version}-{}", digest(inputs))) })
     }
 
     pub fn is_ready(&self) -> bool {
@@ -50,6 +46,15 @@ impl Entry {
     fn marker(&self) -> PathBuf {
         self.dir.join(".ready")
     }
+}
+
+/// Where all entries are.
+pub fn base() -> Result<PathBuf> {
+    let caches = match env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()) {
+        Some(dir) => PathBuf::from(dir),
+        None => PathBuf::from(env::var_os("HOME").context("set HOME or XDG_CACHE_HOME")?).join(".cache"),
+    };
+    Ok(caches.join("remint"))
 }
 
 /// Held until dropped, by one process at a time.
@@ -87,17 +92,8 @@ pub fn fingerprint(root: &Path, paths: &[&str]) -> Result<String> {
 fn hash(path: &Path, hasher: &mut DefaultHasher) -> Result<()> {
     let context = || format!("can't read {}", path.display());
     if path.is_dir() {
-        let mut entries: Vec<PathBuf> = Vec::new();
-        for entry in fs::read_dir(path).with_context(context)? {
-            entries.push(entry?.path());
-        }
-        entries.sort();
-        for entry in entries {
-            let made = entry
-                .file_name()
-                .and_then(|name| name.to_str())
-                .is_some_and(|name| MADE.contains(&name) || name.ends_with(".so"));
-            if !made {
+        for entry in entries(path)? {
+            if !name(&entry).is_some_and(|name| GENERATED.contains(&name) || name.ends_with(".so")) {
                 hash(&entry, hasher)?;
             }
         }
@@ -108,8 +104,35 @@ fn hash(path: &Path, hasher: &mut DefaultHasher) -> Result<()> {
     Ok(())
 }
 
-/// Folders whose content follows from the rest.
-const MADE: [&str; 7] = ["build", "dist", "node_modules", "target", "__pycache__", ".venv", ".pytest_cache"];
+/// Every file below a folder, without what the builds of it leave behind.
+pub fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in entries(folder)? {
+        if entry.is_dir() { files.extend(files_below(&entry)?) } else { files.push(entry) }
+    }
+    Ok(files)
+}
+
+/// In an order that is always the same.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("can't read {}", folder.display()))? {
+        entries.push(entry?.path());
+    }
+    entries.retain(|entry| !name(entry).is_some_and(|name| BUILDS.contains(&name)));
+    entries.sort();
+    Ok(entries)
+}
+
+fn name(path: &Path) -> Option<&str> {
+    path.file_name().and_then(|name| name.to_str())
+}
+
+/// Folders that builds fill.
+const BUILDS: [&str; 8] =
+    ["build", ".build", "dist", "node_modules", "target", "__pycache__", ".venv", ".pytest_cache"];
+/// What is written among the sources of a package, and follows from the rest.
+const GENERATED: [&str; 5] = ["generated", "CRemint.h", "RemintCore.swift", "libremint_ffi.a", "remint.pc"];
 
 #[cfg(test)]
 mod tests {

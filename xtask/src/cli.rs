@@ -12,11 +12,11 @@ cargo xtask COMMAND
   demo                 play the five providers in every language and print one table
   test [WHAT…]         run every suite, or those that WHAT names; --list shows them
   vectors --dir DIR    run the vectors found in DIR
-  package [WHAT…]      leave what users install in target/packages/ (rust, node, python)
+  package [WHAT…]      leave what users install in target/packages/ (rust, node, python, kotlin, swift)
   bench                measure us and the peers, print the ratios
   check                the quick one for every edit: format, lints, unit tests
 
-  --hosts A,B          only these of rust, node, python (also --host A); for demo, vectors, bench
+  --hosts A,B          only these of rust, node, python, kotlin, swift (also --host A); for demo, vectors, bench
   --yes                install what is missing without asking (implied by CI=true)
   --wasm-toolchain T   where the wasm target's standard library comes from: debian or rustup
 ";

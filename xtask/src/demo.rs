@@ -18,10 +18,11 @@ use crate::{
     authority::Authority,
     cli::Options,
     hosts::Host,
-    install,
+    install, maven,
     preflight::{self, Need},
     process::Child,
     progress::{self, Log, Outcome, Step, seconds},
+    swift::{self, Configuration},
     tree::Tree,
 };
 
@@ -45,6 +46,12 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
             log.run(tree.cargo().args(["build", "--package", "demo-rust"]))?;
             Ok(Outcome::Made("built".to_owned()))
         }));
+    }
+    if hosts.contains(&Host::Kotlin) {
+        steps.push(maven::module_step(tree, KOTLIN));
+    }
+    if hosts.contains(&Host::Swift) {
+        steps.push(swift::build_step(tree, "examples", SWIFT, Configuration::Debug));
     }
     steps.push(Step::new("demo", "about 20 s", |log| {
         plays = play_all(tree, &hosts, log)?;
@@ -90,7 +97,10 @@ impl Provider {
             ("api_origins", json!([base.split('/').take(3).collect::<Vec<_>>().join("/")])),
             ("allow_loopback_http", true.into()),
         ]);
-        let cased = |name: &str| if host == Host::Node { camel_case(name) } else { name.to_owned() };
+        let cased = |name: &str| match host {
+            Host::Rust | Host::Python => name.to_owned(),
+            Host::Node | Host::Kotlin | Host::Swift => camel_case(name),
+        };
         Value::Object(all.map(|(name, value)| (cased(name), value)).collect()).to_string()
     }
 }
@@ -302,6 +312,8 @@ impl Driver {
                 python.arg(format!("{FOLDER}/python.py"));
                 python
             }
+            Host::Kotlin => maven::java(tree, KOTLIN, "DemoKt")?,
+            Host::Swift => swift::command(tree, swift::executable(tree, "examples", SWIFT, Configuration::Debug))?,
         };
         command.args([provider.name, base]).env("DEMO_OPTIONS", provider.options(host, base)).stderr(log.writer()?);
         let mut child = Child::start_piped(&mut command)?;
@@ -401,6 +413,8 @@ const PROVIDERS: [Provider; 5] = [
 ];
 /// Where the drivers are.
 const FOLDER: &str = "examples/demo";
+const KOTLIN: &str = "examples/demo/kotlin";
+const SWIFT: &str = "DemoSwift";
 /// Of the tokens that are to expire while we watch, in seconds.
 const LIFETIME: f64 = 8.0;
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -14,8 +14,10 @@ use crate::{
     cache::{digest, fingerprint},
     cli::Options,
     hosts::Host,
+    maven,
     package::{self, Stamp},
     progress::{Log, Outcome, Step},
+    swift,
     tree::Tree,
 };
 
@@ -25,10 +27,15 @@ pub fn steps<'a>(tree: &'a Tree, options: &Options, host: Host) -> Result<Vec<St
         return Ok(Vec::new());
     }
     let mut steps = package::steps(tree, options, host)?;
+    if host == Host::Swift {
+        steps.push(swift::step(tree)?);
+        return Ok(steps);
+    }
     steps.push(Step::new(format!("install for {}", host.name()), "", move |log| match host {
-        Host::Rust => bail!("cargo installs nothing"),
+        Host::Rust | Host::Swift => bail!("nothing is installed for {}", host.name()),
         Host::Node => node_project(tree, log),
         Host::Python => environment(tree, log, &tree.installed(host), None),
+        Host::Kotlin => maven::install(tree, log),
     }));
     Ok(steps)
 }
@@ -39,7 +46,7 @@ pub fn folder_steps<'a>(tree: &'a Tree, host: Host, folder: &'static str) -> Vec
         return Vec::new();
     };
     vec![Step::new(format!("install {folder}"), "about 1 min the first time", move |log| match host {
-        Host::Rust => bail!("cargo installs nothing"),
+        Host::Rust | Host::Kotlin | Host::Swift => bail!("its own build installs what {folder} needs"),
         Host::Node => {
             npm_ci(log, &tree.root.join(folder))?;
             Ok(Outcome::Made(tree.show(&list)))
@@ -56,7 +63,7 @@ pub fn interpreter(tree: &Tree, host: Host, folder: &str) -> Result<Command> {
     };
     ensure!(installed.join(MARK).exists(), "nothing is installed in {}; that step failed", tree.show(&installed));
     let mut command = match host {
-        Host::Rust => bail!("Rust programs run through cargo"),
+        Host::Rust | Host::Kotlin | Host::Swift => bail!("{} is compiled", host.name()),
         Host::Node => Command::new("node"),
         Host::Python => Command::new(installed.join("bin/python")),
     };
@@ -132,7 +139,7 @@ fn environment(tree: &Tree, log: &mut Log, dir: &Path, list: Option<&PathBuf>) -
 }
 
 /// Whether `dir` was filled from the same as now.
-fn is_marked(dir: &Path, mark: &str, wanted: &str) -> bool {
+pub fn is_marked(dir: &Path, mark: &str, wanted: &str) -> bool {
     fs::read_to_string(dir.join(mark)).is_ok_and(|found| found == wanted)
 }
 
@@ -149,7 +156,7 @@ fn packed(tree: &Tree, host: Host) -> Result<PathBuf> {
 
 fn requirements(tree: &Tree, host: Host, folder: &str) -> Option<PathBuf> {
     let name = match host {
-        Host::Rust => return None,
+        Host::Rust | Host::Kotlin | Host::Swift => return None,
         Host::Node => "package-lock.json",
         Host::Python => "requirements.txt",
     };

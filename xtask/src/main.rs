@@ -5,6 +5,7 @@
 
 mod authority;
 mod bench;
+mod bindgen;
 mod cache;
 mod check;
 mod cli;
@@ -12,13 +13,16 @@ mod counts;
 mod demo;
 mod hosts;
 mod install;
+mod maven;
 mod oldest;
 mod package;
 mod preflight;
 mod process;
 mod progress;
 mod suites;
+mod swift;
 mod tree;
+mod uniffi;
 mod vectors;
 mod wasm;
 

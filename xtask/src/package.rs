@@ -1,4 +1,5 @@
-//! What users install, made from the checkout: the crate, the npm tarball and the wheel, in `target/packages/`.
+//! What users install, made from the checkout: the crate, the npm tarball, the wheel, the jars and the Swift package, in
+//! `target/packages/`.
 
 use std::{
     env, fs,
@@ -6,18 +7,19 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
-    cache::{Entry, fingerprint, lock},
+    cache::{Entry, files_below, fingerprint, lock},
     cli::Options,
     hosts::Host,
     install::{self, npm, pip},
+    maven::{self, mvn},
     preflight::{self, Need},
     process::output,
     progress::{self, Log, Outcome, Step},
     tree::Tree,
-    wasm,
+    uniffi, wasm,
 };
 
 pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
@@ -65,6 +67,16 @@ pub fn steps<'a>(tree: &'a Tree, options: &Options, host: Host) -> Result<Vec<St
                 Step::new(what(host), "", move |log| wheel(tree, log, &python, &stamp)),
             ]
         }
+        Host::Kotlin => {
+            let mut steps = uniffi::steps(tree, host)?;
+            steps.push(Step::new(what(host), "Maven gets Kotlin the first time", move |log| jars(tree, log, &stamp)));
+            steps
+        }
+        Host::Swift => {
+            let mut steps = uniffi::steps(tree, host)?;
+            steps.push(Step::new(what(host), "", move |_| swift_package(tree, &stamp)));
+            steps
+        }
     })
 }
 
@@ -73,6 +85,8 @@ fn what(host: Host) -> &'static str {
         Host::Rust => "crate",
         Host::Node => "npm package",
         Host::Python => "wheel",
+        Host::Kotlin => "jars",
+        Host::Swift => "Swift package",
     }
 }
 
@@ -117,6 +131,43 @@ fn wheel(tree: &Tree, log: &mut Log, python: &Path, stamp: &Stamp<'_>) -> Result
     stamp.set()
 }
 
+fn jars(tree: &Tree, log: &mut Log, stamp: &Stamp<'_>) -> Result<Outcome> {
+    let parent = tree.root.join(uniffi::KOTLIN);
+    let _lock = lock(&tree.root.join("target/jars"))?;
+    // The tests are a suite of their own. `clean`, because the compiler leaves classes behind whose source is gone.
+    log.run(mvn(&parent).args(["-Dmaven.test.skip=true", "clean", "package"]))?;
+    fs::create_dir_all(tree.packages())?;
+    let name = |artefact: &str, ending: &str| format!("{artefact}-{}{ending}", maven::VERSION);
+    fs::copy(parent.join("pom.xml"), tree.packages().join(name("remint-parent", ".pom")))?;
+    for pom in files_below(&parent)? {
+        let Some(artefact) = pom.strip_prefix(&parent)?.to_str().and_then(|path| path.strip_suffix("/pom.xml")) else {
+            continue;
+        };
+        let target = parent.join(artefact).join("target");
+        fs::copy(&pom, tree.packages().join(name(artefact, ".pom")))?;
+        for ending in [".jar", "-sources.jar"] {
+            let jar = name(artefact, ending);
+            fs::copy(target.join(&jar), tree.packages().join(&jar)).with_context(|| format!("Maven made no {jar}"))?;
+        }
+    }
+    stamp.set()
+}
+
+/// A folder that a `Package.swift` may depend on as it is.
+fn swift_package(tree: &Tree, stamp: &Stamp<'_>) -> Result<Outcome> {
+    let source = tree.root.join(uniffi::SWIFT);
+    let package = tree.packages().join(SWIFT);
+    for file in files_below(&source)? {
+        let to = package.join(file.strip_prefix(&source)?);
+        fs::create_dir_all(to.parent().context("a file is in a folder")?)?;
+        fs::copy(file, to)?;
+    }
+    for name in uniffi::LICENCES {
+        fs::copy(tree.root.join(name), package.join(name))?;
+    }
+    stamp.set()
+}
+
 fn python_tools() -> Result<Entry> {
     let python = output(Command::new("python3").args(["-c", "import sys; print(sys.version, sys.prefix)"]))
         .context("can't run `python3`")?;
@@ -136,6 +187,8 @@ impl<'a> Stamp<'a> {
             Host::Rust => &["Cargo.toml", "core"],
             Host::Node => &["Cargo.toml", "Cargo.lock", "core", "bindings-wasm", "xtask/src/wasm.rs", "xtask/bindgen"],
             Host::Python => &["Cargo.toml", "Cargo.lock", "core", "bindings-python"],
+            Host::Kotlin => &[UNIFFI, &[uniffi::KOTLIN]].concat(),
+            Host::Swift => &[UNIFFI, &[uniffi::SWIFT]].concat(),
         };
         if let Some(absent) = sources.iter().find(|source| !tree.root.join(source).exists()) {
             bail!("there is no {absent} in {}", tree.root.display());
@@ -158,20 +211,29 @@ impl<'a> Stamp<'a> {
 
     fn show(&self) -> Result<Outcome> {
         let package = self.package()?;
-        let size = fs::metadata(&package)?.len().div_ceil(1024);
-        Ok(Outcome::Made(format!("{} ({size} KB)", self.tree.show(&package))))
+        let files = if package.is_dir() { files_below(&package)? } else { vec![package.clone()] };
+        let mut size = 0;
+        for file in files {
+            size += fs::metadata(file)?.len();
+        }
+        Ok(Outcome::Made(format!("{} ({} KB)", self.tree.show(&package), size.div_ceil(1024))))
     }
 
     fn remove(&self) -> Result<()> {
         let _ = fs::remove_file(self.path());
         for package in self.packages()? {
-            fs::remove_file(package)?;
+            if package.is_dir() { fs::remove_dir_all(package)? } else { fs::remove_file(package)? }
         }
         Ok(())
     }
 
-    /// The one package of its kind.
+    /// The one package of its kind; for Kotlin the one that the adapters' depend on.
     pub fn package(&self) -> Result<PathBuf> {
+        if self.host == Host::Kotlin {
+            let jar = self.tree.packages().join(format!("remint-{}.jar", maven::VERSION));
+            ensure!(jar.exists(), "there is no {}", self.tree.show(&jar));
+            return Ok(jar);
+        }
         match self.packages()?.as_slice() {
             [package] => Ok(package.clone()),
             others => bail!(
@@ -184,12 +246,18 @@ impl<'a> Stamp<'a> {
     }
 
     fn packages(&self) -> Result<Vec<PathBuf>> {
-        let ending = match self.host {
-            Host::Rust => ".crate",
-            Host::Node => ".tgz",
-            Host::Python => ".whl",
+        let endings: &[&str] = match self.host {
+            Host::Rust => &[".crate"],
+            Host::Node => &[".tgz"],
+            Host::Python => &[".whl"],
+            Host::Kotlin => &[".jar", ".pom"],
+            Host::Swift => &[SWIFT],
         };
-        files(&self.tree.packages(), ending)
+        let mut found = Vec::new();
+        for ending in endings {
+            found.extend(files(&self.tree.packages(), ending)?);
+        }
+        Ok(found)
     }
 }
 
@@ -212,4 +280,17 @@ pub fn file_name(path: impl AsRef<Path>) -> String {
 
 /// The npm package's folder.
 const JS: &str = "bindings-wasm/js";
+/// The Swift package's folder.
+pub const SWIFT: &str = "remint-swift";
+/// What the library and its generated code are made from.
+const UNIFFI: &[&str] = &[
+    "Cargo.toml",
+    "Cargo.lock",
+    "core",
+    "bindings-uniffi/Cargo.toml",
+    "bindings-uniffi/src",
+    "bindings-uniffi/uniffi.toml",
+    "xtask/src/uniffi.rs",
+    "xtask/bindgen",
+];
 const PYTHON_TOOLS: [&str; 2] = ["maturin==1.16.0", "ziglang==0.15.2"];

@@ -8,15 +8,22 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{cli::Options, hosts::Host, process::output, tree::Tree, wasm};
+use crate::{cache, cli::Options, hosts::Host, process::output, swift, tree::Tree, wasm};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     CCompiler,
+    /// Gigabytes in the user's cache.
+    CacheDisk(u64),
+    Debootstrap,
     /// Gigabytes below the checkout.
     Disk(u64),
+    Jdk,
     /// clippy and rustfmt, which a minimal installation of Rust leaves out.
     Linters,
+    Maven,
+    /// Leave to mount folders and to change the root, which Debian's Swift takes.
+    Mounts,
     Node,
     Python,
     WasmTarget(wasm::Toolchain),
@@ -29,6 +36,8 @@ impl Need {
             Host::Rust => vec![Self::CCompiler],
             Host::Node => vec![Self::CCompiler, Self::Node, Self::WasmTarget(wasm::Toolchain::choose(options))],
             Host::Python => vec![Self::CCompiler, Self::Python],
+            Host::Kotlin => vec![Self::CCompiler, Self::Jdk, Self::Maven],
+            Host::Swift => [Self::CCompiler].into_iter().chain(swift::needs()).collect(),
         }
     }
 
@@ -37,11 +46,26 @@ impl Need {
             Self::CCompiler => output(Command::new("cc").arg("--version"))
                 .is_none()
                 .then(|| ("a C compiler (`cc`)".to_owned(), apt_or("gcc libc6-dev", "install a C compiler")))?,
-            Self::Disk(gigabytes) => {
-                let free = free_gigabytes(&tree.root)?;
-                (free < gigabytes).then(|| {
-                    let what = format!("disk: {free} GB free below {}, {gigabytes} GB needed", tree.root.display());
-                    (what, Remedy::Person("free some space".to_owned()))
+            Self::CacheDisk(gigabytes) => disk(&cache::base().ok()?, gigabytes)?,
+            Self::Debootstrap => {
+                let path = ["/usr/sbin/debootstrap", "/usr/bin/debootstrap", "/usr/local/sbin/debootstrap"];
+                (!path.iter().any(|path| Path::new(path).exists())).then(|| {
+                    let what = "debootstrap, which unpacks a Debian 13 with Swift 6 (about 2 min, 3 GB)".to_owned();
+                    (what, apt_or("debootstrap debian-archive-keyring", SWIFT))
+                })?
+            }
+            Self::Disk(gigabytes) => disk(&tree.root, gigabytes)?,
+            Self::Jdk => {
+                let found = output(Command::new("javac").arg("--version"));
+                let major = found.as_deref().and_then(|version| {
+                    version.trim_start_matches("javac ").split(['.', '-']).next()?.parse::<u32>().ok()
+                });
+                (major.is_none_or(|major| major < 17)).then(|| {
+                    let found = found.map_or_else(|| "none found".to_owned(), |version| format!("found {version}"));
+                    (
+                        format!("a JDK, 17 or later ({found})"),
+                        apt_or("default-jdk-headless", "install a JDK, 17 or later,"),
+                    )
                 })?
             }
             Self::Linters => {
@@ -49,6 +73,15 @@ impl Need {
                 let add = Remedy::Command(&["rustup", "component", "add", "clippy", "rustfmt"]);
                 found.contains(&None).then(|| ("clippy and rustfmt".to_owned(), add))?
             }
+            Self::Maven => output(Command::new("mvn").arg("--version")).is_none().then(|| {
+                ("Maven (`mvn`), which gets Kotlin's compiler".to_owned(), apt_or("maven", "install Maven"))
+            })?,
+            Self::Mounts => output(Command::new("unshare").args(["--mount", "true"])).is_none().then(|| {
+                (
+                    "Swift 6, or leave to mount folders for Debian's".to_owned(),
+                    Remedy::Person(SWIFT.to_owned() + ", or run this as root in a system that may mount"),
+                )
+            })?,
             Self::Node => {
                 let found = output(Command::new("node").arg("--version"));
                 let major = found
@@ -189,9 +222,20 @@ fn agreed() -> Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
+/// What is missing where less is free.
+fn disk(path: &Path, gigabytes: u64) -> Option<(String, Remedy)> {
+    let free = free_gigabytes(path)?;
+    let what = format!("disk: {free} GB free below {}, {gigabytes} GB needed", path.display());
+    (free < gigabytes).then(|| (what, Remedy::Person("free some space".to_owned())))
+}
+
 /// `None` where `df` says something unexpected: a guess must not stop anybody.
 fn free_gigabytes(path: &Path) -> Option<u64> {
+    // The folder itself may not be there yet.
+    let path = path.ancestors().find(|path| path.exists())?;
     let table = output(Command::new("df").arg("-Pk").arg(path))?;
     let kilobytes: u64 = table.lines().last()?.split_whitespace().nth(3)?.parse().ok()?;
     Some(kilobytes / (1024 * 1024))
 }
+
+const SWIFT: &str = "install Swift 6 from swift.org/install";

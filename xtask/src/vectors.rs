@@ -8,9 +8,10 @@ use crate::{
     cli::Options,
     counts::Report,
     hosts::Host,
-    install,
+    install, maven,
     preflight::{self, Need},
     progress::{self, Step},
+    swift::{self, Configuration},
     tree::Tree,
 };
 
@@ -26,6 +27,7 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
     let mut steps = Vec::new();
     for host in hosts {
         steps.extend(install::steps(tree, options, host)?);
+        steps.extend(builds(tree, host));
         let dir = dir.clone();
         steps.push(Step::new(format!("vectors: {}", host.name()), "", move |log| {
             log.test(runner(tree, host)?.arg(dir), Report::Plain)
@@ -33,6 +35,15 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
     }
     let summary = progress::run(tree, "vectors", steps, true)?;
     Ok(summary.report(started))
+}
+
+/// What has to be compiled before [`runner`] can run.
+fn builds(tree: &Tree, host: Host) -> Option<Step<'_>> {
+    match host {
+        Host::Kotlin => Some(maven::module_step(tree, KOTLIN)),
+        Host::Swift => Some(swift::build_step(tree, "tests", SWIFT, Configuration::Debug)),
+        Host::Rust | Host::Node | Host::Python => None,
+    }
 }
 
 /// The program that replays vectors in one host; it takes the folder.
@@ -49,5 +60,10 @@ fn runner(tree: &Tree, host: Host) -> Result<Command> {
             interpreter.arg(tree.root.join("tests/vectors/runners").join(script));
             interpreter
         }
+        Host::Kotlin => maven::java(tree, KOTLIN, "dev.remint.vectors.MainKt")?,
+        Host::Swift => swift::command(tree, swift::executable(tree, "tests", SWIFT, Configuration::Debug))?,
     })
 }
+
+const KOTLIN: &str = "tests/vectors/runners/kotlin";
+const SWIFT: &str = "VectorsSwift";

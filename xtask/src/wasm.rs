@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
+    bindgen::WASM,
     cache::{Entry, lock},
     cli::Options,
     preflight::{Remedy, is_debian},
@@ -80,33 +81,16 @@ impl fmt::Display for Toolchain {
 /// From nothing to the glue in `out`, as `remint_native.js`, `remint_native.d.ts` and `remint_native_bg.wasm`.
 pub fn steps<'a>(tree: &'a Tree, options: &Options, out: PathBuf) -> Result<Vec<Step<'a>>> {
     let toolchain = Toolchain::choose(options);
-    let bindgen = bindgen(tree)?;
     let module = module_cache(toolchain)?;
-    let tool = bindgen.dir.join("xtask-bindgen");
+    let generator = WASM.program(tree)?;
     let wasm = tree.root.join("target/wasm/remint_wasm.wasm");
     let input = wasm.clone();
 
-    let expect = |entry: &Entry, time: &str| {
-        let dir = entry.dir.display();
-        if entry.is_ready() { format!("cached in {dir}") } else { format!("about {time}, cached in {dir}") }
-    };
+    let dir = module.dir.display();
+    let note = if module.is_ready() { format!("cached in {dir}") } else { format!("about 1 min, cached in {dir}") };
     Ok(vec![
-        Step::new("wasm-bindgen", expect(&bindgen, "1 min"), move |log| {
-            bindgen.ensure(log, |log, dir| {
-                let target = dir.join("target");
-                // Debug information would double the time, and nobody debugs it.
-                log.run(
-                    tree.cargo()
-                        .args(["build", "--package", "xtask-bindgen", "--config", "profile.dev.debug=false"])
-                        .arg("--target-dir")
-                        .arg(&target),
-                )?;
-                fs::rename(target.join("debug/xtask-bindgen"), dir.join("xtask-bindgen"))?;
-                Ok(fs::remove_dir_all(target)?)
-            })?;
-            Ok(Outcome::Made(format!("wasm-bindgen {BINDGEN} ready")))
-        }),
-        Step::new("wasm std and module", expect(&module, "1 min"), move |log| {
+        WASM.step(tree)?,
+        Step::new("wasm std and module", note, move |log| {
             let built = module.dir.join(TARGET).join("release/remint_wasm.wasm");
             // Until it is copied, another checkout must not build its own in the same place.
             let lock = lock(&module.dir)?;
@@ -122,21 +106,10 @@ pub fn steps<'a>(tree: &'a Tree, options: &Options, out: PathBuf) -> Result<Vec<
             if out.exists() {
                 fs::remove_dir_all(&out)?;
             }
-            log.run(Command::new(&tool).arg(&input).arg(NAME).arg(&out))?;
+            log.run(Command::new(&generator).arg(&input).arg(NAME).arg(&out))?;
             Ok(Outcome::Made(format!("{} KB in {}", kilobytes(&out.join(format!("{NAME}_bg.wasm")))?, tree.show(&out))))
         }),
     ])
-}
-
-fn bindgen(tree: &Tree) -> Result<Entry> {
-    let source = fs::read_to_string(tree.root.join("xtask/bindgen/src/main.rs"))?;
-    let manifest = fs::read_to_string(tree.root.join("xtask/bindgen/Cargo.toml"))?;
-    // Tool and crate speak a private format, so they have to be of one version.
-    ensure!(
-        manifest.contains(&format!("wasm-bindgen-cli-support = \"={BINDGEN}\"")),
-        "xtask/bindgen must depend on wasm-bindgen-cli-support ={BINDGEN}"
-    );
-    Entry::new("wasm-bindgen", BINDGEN, &[&source, &manifest])
 }
 
 /// A target folder of its own: the standard library in it serves every checkout.
@@ -204,8 +177,6 @@ fn kilobytes(path: &Path) -> Result<u64> {
 }
 
 const TARGET: &str = "wasm32-unknown-unknown";
-/// The version that `bindings-wasm` is pinned to.
-const BINDGEN: &str = "0.2.130";
 /// What the generated files are called.
 const NAME: &str = "remint_native";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";

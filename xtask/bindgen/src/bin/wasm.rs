@@ -10,7 +10,7 @@ use wasm_bindgen_cli_support::Bindgen;
 fn main() -> Result<()> {
     let arguments: Vec<_> = env::args_os().skip(1).collect();
     let [input, name, out] = arguments.as_slice() else {
-        bail!("usage: xtask-bindgen INPUT.wasm OUT_NAME OUT_DIR");
+        bail!("usage: wasm INPUT.wasm OUT_NAME OUT_DIR");
     };
     let Some(name) = name.to_str() else {
         bail!("OUT_NAME must be UTF-8");
