@@ -60,7 +60,7 @@ public class Client internal constructor(
     public suspend fun token(minTtl: Duration = Duration.ZERO, force: Boolean = false, timeout: Duration? = null): Token {
         val cached = cached(minTtl, force)
         if (cached != null) return cached
-        return acquire(minTtl, force, timeout).await()
+        return acquired(minTtl, force, timeout)
     }
 
     /** Like [token], for a thread that waits. */
@@ -288,6 +288,9 @@ public class Client internal constructor(
     public fun closeAsync(): CompletableFuture<Void> = driver.close()
 
     override fun toString(): String = "Client(redacted)"
+
+    // A function of its own, so that `token` ends in a plain call, and makes no continuation where it need not wait.
+    private suspend fun acquired(minTtl: Duration, force: Boolean, timeout: Duration?): Token = acquire(minTtl, force, timeout).await()
 
     private fun cached(minTtl: Duration, force: Boolean): Token? = if (minTtl.isZero && !force) peek() else null
 
