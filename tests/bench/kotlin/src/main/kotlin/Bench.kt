@@ -1,0 +1,183 @@
+// Measures us and the peers in one run, and prints how they compare. See ../../README.md.
+package bench
+
+import com.nimbusds.oauth2.sdk.AccessTokenResponse
+import com.nimbusds.oauth2.sdk.ClientCredentialsGrant
+import com.nimbusds.oauth2.sdk.Scope
+import com.nimbusds.oauth2.sdk.TokenRequest as NimbusRequest
+import com.nimbusds.oauth2.sdk.auth.ClientSecretPost
+import com.nimbusds.oauth2.sdk.auth.Secret as NimbusSecret
+import com.nimbusds.oauth2.sdk.http.HTTPResponse
+import com.nimbusds.oauth2.sdk.id.ClientID
+import dev.remint.core.Answer
+import dev.remint.core.Core
+import dev.remint.core.Event
+import dev.remint.core.Header
+import dev.remint.core.Now
+import dev.remint.core.Operation
+import dev.remint.core.Secret
+import dev.remint.core.SecretBytes
+import dev.remint.core.TokenRequest
+import dev.remint.core.Want
+import io.ktor.client.request.HttpRequestBuilder
+import java.io.File
+import java.net.URI
+import java.nio.ByteBuffer
+import java.util.concurrent.Callable
+import java.util.concurrent.CyclicBarrier
+import java.util.concurrent.Executors
+import java.util.zip.ZipFile
+import kotlinx.coroutines.runBlocking
+
+fun main() {
+    println("JDK ${Runtime.version()}")
+    TokenServer().use { server ->
+        cachedToken(server.endpoint)
+        awaited(server.endpoint)
+        steps()
+        coldThreads(server)
+        coldStart(server.endpoint)
+    }
+    size()
+    // Nobody's threads keep it.
+    System.exit(0)
+}
+
+private fun cachedToken(endpoint: String) {
+    val client = remint(endpoint).also { it.tokenBlocking() }
+    val google = google(endpoint).also { it.token() }
+    val spring = spring(endpoint).also { it.token() }
+    val msal = msal(endpoint).also { it.token() }
+    val manager = TokenManager(endpoint).also { it.token() }
+    val (wall, boot) = System.currentTimeMillis() + 3_600_000 to System.nanoTime() + 3_600_000_000_000
+    val twoClocks = work("two clock reads", TWO_CLOCKS) { if (System.currentTimeMillis() < wall && System.nanoTime() < boot) TOKEN else null }
+    compare("Cached token, at once", work("`client.peek()`") { client.peek() }, twoClocks)
+    compare(
+        "Cached token, blocking",
+        work("`client.tokenBlocking()`") { client.tokenBlocking() },
+        twoClocks,
+        work("TokenManager by hand (phoenix-wallet's sample)") { manager.token() },
+        work("google-auth-library `refreshIfExpired()`", 1.0) { google.token() },
+        work("Spring Security `authorize()`", 1.0) { spring.token() },
+    )
+    // Apart from the others: the garbage that it makes is collected in somebody else's turn.
+    compare(
+        "Cached token, of a library with much to do",
+        work("`client.tokenBlocking()`") { client.tokenBlocking() },
+        work("MSAL4J `acquireToken().join()`", 1.0) { msal.token() },
+    )
+}
+
+private fun awaited(endpoint: String) {
+    val client = remint(endpoint).also { it.tokenBlocking() }
+    val provider = ktorProvider(endpoint)
+    runBlocking { provider.addRequestHeaders(HttpRequestBuilder()) }
+    val (wall, boot) = System.currentTimeMillis() + 3_600_000 to System.nanoTime() + 3_600_000_000_000
+    compare(
+        "Cached token, suspending",
+        suspendingWork("`client.token()`") { client.token() },
+        suspendingWork("two clock reads", TWO_CLOCKS) { if (System.currentTimeMillis() < wall && System.nanoTime() < boot) TOKEN else null },
+        suspendingWork("Ktor `BearerAuthProvider`, and a request to put it on", 1.0) { HttpRequestBuilder().also { provider.addRequestHeaders(it) } },
+        suspendingWork("that request alone") { HttpRequestBuilder() },
+    )
+}
+
+/** What crosses the boundary: never on the way of a cached token. */
+private fun steps() {
+    val core = Core(Secret("""{"profile":"phoenix-wallet","client_id":"$ID","client_secret":"$SECRET","scope":"$SCOPE","policy":{"max_keys":10000000}}"""))
+    val now = Now(1_700_000_000_000, 1_000_000)
+    val entropy = ByteBuffer.allocateDirect(32)
+    val headers = listOf(Header("content-type", Secret("application/json")))
+    val body = SecretBytes(ANSWER)
+    var keys = 0
+    fun ask(subject: String) = core.handle(Event.Ask(Want(subject), 0, false, null, null, null), now, entropy)
+    fun coldStep(): Any? {
+        val send = ask("user-${keys++}").operations.single() as Operation.Send
+        return core.handle(Event.Received(send.op, 200, headers, body), now, entropy)
+    }
+    coldStep()
+    check(ask("user-0").answer is Answer.Use)
+    compare(
+        "Through the boundary",
+        work("a cold key: `ask`, and the 800-byte answer with `received`") { coldStep() },
+        work("a key that the core knows: `ask`") { ask("user-0") },
+    )
+
+    val authentication = ClientSecretPost(ClientID(ID), NimbusSecret(SECRET))
+    val grant = ClientCredentialsGrant()
+    val scope = Scope.parse(SCOPE)
+    val endpoint = URI("https://auth.phoenixwallet.io/oauth/token")
+    compare(
+        "Build a request, read an 800-byte token",
+        work("`core.build()`, `finish()`") {
+            core.build(TokenRequest.ClientCredentials(null)).use { exchange ->
+                exchange.request() to exchange.finish(200, headers, body, now)
+            }
+        },
+        work("Nimbus OAuth 2.0 SDK, which Spring Security uses") {
+            val sent = NimbusRequest.Builder(endpoint, authentication, grant).scope(scope).build().toHTTPRequest()
+            val received = HTTPResponse(200).apply {
+                setHeader("Content-Type", "application/json")
+                setBody(String(ANSWER))
+            }
+            sent to AccessTokenResponse.parse(received)
+        },
+    )
+}
+
+/** Threads that all ask at once, with nothing cached. */
+private fun coldThreads(server: TokenServer) {
+    server.latencyMillis = 100
+    val rows = SOURCES.map { (name, make) ->
+        val source = make(server.endpoint)
+        val gate = CyclicBarrier(THREADS)
+        val threads = Executors.newFixedThreadPool(THREADS)
+        server.counted()
+        val asked = threads.invokeAll(List(THREADS) { Callable { gate.await().let { source.token() } } })
+        asked.forEach { check(it.get() == TOKEN) }
+        threads.shutdown()
+        Limit(name, server.counted().toDouble(), "requests", 1.0.takeIf { name == "remint" })
+    }
+    server.latencyMillis = 0
+    limits("$THREADS threads ask at once, nothing cached", rows)
+}
+
+/** Fresh processes, each timing its way to a first token. */
+private fun coldStart(endpoint: String) {
+    fun run(name: String): Double {
+        val java = File(System.getProperty("java.home"), "bin/java").path
+        val words = listOf(java, "-cp", System.getProperty("java.class.path"), Cold::class.java.name, name, endpoint)
+        val process = ProcessBuilder(words).redirectError(ProcessBuilder.Redirect.INHERIT).start()
+        return process.inputReader().readText().trim().toDouble().also { check(process.waitFor() == 0) }
+    }
+    // The first round reads files that are not in memory yet.
+    val rounds = List(COLD_ROUNDS + 1) { SOURCES.keys.map(::run) }.drop(1)
+    report("Cold start: a first token in a fresh process", "ms", rounds, SOURCES.keys.map { name -> work(name) { } })
+}
+
+private fun size() {
+    val jar = checkNotNull(Dependencies.jar("dev.remint:remint")) { "Remint comes from somewhere else than its jar" }
+    val (library, packed) = ZipFile(jar).use { zip -> zip.entries().asSequence().single { it.name.endsWith(".so") }.let { it.size to it.compressedSize } }
+    val own = listOf(
+        Limit("the jar, with the library for one platform", jar.length() / 1e3, "KB", 400.0),
+        Limit("its library, packed", packed / 1e3, "KB"),
+        Limit("its library", library / 1e3, "KB"),
+    )
+    val closures = CLOSURES.map { (name, root) ->
+        val needed = Dependencies.of(root)
+        Limit("$name, ${needed.size} jars", needed.sumOf { it.length() } / 1e3, "KB")
+    }
+    limits("Size", own + closures)
+}
+
+/** At most 1.2 × two clock reads. */
+private const val TWO_CLOCKS = 0.83
+private const val THREADS = 50
+private const val COLD_ROUNDS = 7
+private val CLOSURES = listOf(
+    "remint" to "dev.remint:remint",
+    "google-auth-library" to "com.google.auth:google-auth-library-oauth2-http",
+    "Spring Security's OAuth 2.0 client" to "org.springframework.security:spring-security-oauth2-client",
+    "MSAL4J" to "com.microsoft.azure:msal4j",
+    "Ktor's client and bearer provider" to "io.ktor:ktor-client-auth-jvm",
+)
