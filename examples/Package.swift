@@ -4,8 +4,8 @@ import PackageDescription
 
 let remint: [Target.Dependency] = [.product(name: "Remint", package: "remint-swift")]
 
-func example(_ name: String) -> Target {
-  .executableTarget(name: name, dependencies: remint, path: "swift/\(name)")
+func example(_ name: String, and dependencies: Target.Dependency...) -> Target {
+  .executableTarget(name: name, dependencies: remint + ["Program"] + dependencies, path: "swift/\(name)")
 }
 
 let package = Package(
@@ -19,6 +19,13 @@ let package = Package(
     example("Personify"),
     example("Rapidomize"),
     example("OwnProfile"),
+    example("VaporApp", and: "Vapor"),
+    // Two halves: what may be on a phone, and what may not.
+    example("MobileApp"),
+    example("MobileBackEnd", and: "Vapor"),
+    .target(name: "Program", path: "swift/Program"),
+    // In an application of your own, the package of that name.
+    .target(name: "Vapor", path: "swift/VaporShapes"),
     .executableTarget(name: "DemoSwift", dependencies: remint, path: "demo/swift"),
   ]
 )

@@ -14,6 +14,9 @@ let package = Package(
     .executableTarget(name: "VectorsSwift", dependencies: core + remint, path: "vectors/runners/swift"),
     .executableTarget(name: "HostsSwift", dependencies: remint, path: "hosts/swift"),
     .executableTarget(name: "PeersSwift", dependencies: remint, path: "peers/drivers/swift"),
-    .executableTarget(name: "BenchSwift", dependencies: core + remint, path: "bench/swift"),
+    .executableTarget(name: "BenchSwift", dependencies: core + remint, path: "bench/swift", exclude: ["size"]),
+    // What a program gets larger by.
+    .executableTarget(name: "SizeWith", dependencies: remint, path: "bench/swift/size/with"),
+    .executableTarget(name: "SizeWithout", path: "bench/swift/size/without"),
   ]
 )
