@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::{process::Child, progress::Log};
+use crate::{process::Child, progress::Log, tree::Tree};
 
 #[derive(Debug)]
 pub struct Authority {
@@ -62,6 +62,11 @@ impl Authority {
             Err(_) => bail!("{method} control/{what} wasn't answered with JSON"),
         }
     }
+}
+
+/// Where cargo leaves it.
+pub fn program(tree: &Tree) -> PathBuf {
+    tree.cargo_target.join("debug/authority")
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -52,7 +52,7 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
                     interpreter.arg(tree.root.join(folder(*host)).join(name));
                     interpreter
                 }
-                Host::Kotlin => maven::java(tree, folder(*host), "dev.remint.bench.MainKt")?,
+                Host::Kotlin => maven::java(tree, folder(*host), "BenchKt")?,
                 Host::Swift => swift::command(tree, swift::executable(tree, "tests", SWIFT, Configuration::Release))?,
             };
             results.push(log.read(&mut command)?);

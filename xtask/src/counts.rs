@@ -13,6 +13,11 @@ pub enum Report {
     Pytest,
     /// Node's test runner, TAP (`# pass 3`) or spec (`ℹ pass 3`).
     Node,
+    /// Maven's test runner: `Tests run: 3, Failures: 1, Errors: 0, Skipped: 0` for each module. What is skipped counts as
+    /// failed: there is no reason to skip anything here.
+    Surefire,
+    /// `swift test`: `Executed 3 tests, with 1 failure (0 unexpected) in 0.2 (0.2) seconds` for each nested suite.
+    Swift,
     /// No counts: the program is one test and its exit code the result.
     Exit,
 }
@@ -61,6 +66,25 @@ impl Report {
                     }
                 }
             }
+            // The lines of single classes go on with the time that they took.
+            Self::Surefire => {
+                let lines = output.lines().filter_map(|line| line.split_once("Tests run: ").map(|(_, counts)| counts));
+                for line in lines.filter(|line| !line.contains("Time elapsed")) {
+                    let numbers: Vec<u64> = numbers(line).collect();
+                    if let [run, failures, errors, skipped] = *numbers {
+                        let failed = failures + errors + skipped;
+                        counts += Counts { passed: run.saturating_sub(failed), failed };
+                    }
+                }
+            }
+            // The last one is that of everything.
+            Self::Swift => {
+                if let Some(line) = output.lines().rev().find_map(|line| line.trim().strip_prefix("Executed ")) {
+                    let mut numbers = numbers(line);
+                    let (run, failed) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+                    counts = Counts { passed: run.saturating_sub(failed), failed };
+                }
+            }
             Self::Exit => {
                 counts.passed = u64::from(success);
                 counts.failed = u64::from(!success);
@@ -68,6 +92,11 @@ impl Report {
         }
         counts
     }
+}
+
+/// Every word of a line that is a number.
+fn numbers(line: &str) -> impl Iterator<Item = u64> {
+    line.split([' ', ',']).filter_map(|word| word.parse().ok())
 }
 
 /// Exactly `N passed, N failed`, so that prose that mentions a count isn't taken for one.
@@ -133,6 +162,25 @@ test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; 
     fn node_reports_in_two_forms_and_a_cancelled_test_failed() {
         assert_eq!(Report::Node.read("# tests 5\n# pass 3\n# fail 1\n# cancelled 1\n", false), counts(3, 2));
         assert_eq!(Report::Node.read("ℹ pass 7\nℹ fail 0\nℹ duration_ms 12.5\n", true), counts(7, 0));
+    }
+
+    #[test]
+    fn maven_reports_each_class_and_each_module_and_nothing_may_be_skipped() {
+        let output = "\
+[INFO] Tests run: 5, Failures: 0, Errors: 0, Skipped: 0, Time elapsed: 0.1 s -- in dev.remint.ClientTest
+[INFO] Tests run: 5, Failures: 0, Errors: 0, Skipped: 0
+[WARNING] Tests run: 9, Failures: 1, Errors: 2, Skipped: 1
+";
+        assert_eq!(Report::Surefire.read(output, false), counts(10, 4));
+    }
+
+    #[test]
+    fn swift_reports_nested_suites_and_the_last_line_has_them_all() {
+        let output = "\
+\t Executed 2 tests, with 0 failures (0 unexpected) in 0.003 (0.003) seconds
+\t Executed 5 tests, with 1 failure (0 unexpected) in 0.003 (0.003) seconds
+";
+        assert_eq!(Report::Swift.read(output, false), counts(4, 1));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::{
-    authority::Authority,
+    authority::{self, Authority},
     cli::Options,
     hosts::Host,
     install, maven,
@@ -123,7 +123,7 @@ struct Play {
 }
 
 fn play_all(tree: &Tree, hosts: &[Host], log: &Log) -> Result<Vec<Play>> {
-    let authority = Authority::start(&tree.cargo_target.join("debug/authority"), log)?;
+    let authority = Authority::start(&authority::program(tree), log)?;
     let rows = PROVIDERS.iter().flat_map(|provider| hosts.iter().map(move |host| (provider, *host)));
     thread::scope(|scope| {
         let authority = &authority;

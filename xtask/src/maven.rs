@@ -15,12 +15,21 @@ use crate::{
     package::{file_name, files},
     progress::{Log, Outcome, Step},
     tree::Tree,
+    uniffi,
 };
 
 /// Maven in a folder, saying only what went wrong.
 pub fn mvn(dir: &Path) -> Command {
     let mut command = Command::new("mvn");
     command.current_dir(dir).args(["-B", "-q", "-ntp", "-Dstyle.color=never"]);
+    command
+}
+
+/// The jars' own tests, those of the adapters against the authority among them. It says how many there are.
+pub fn verify(tree: &Tree, authority: &Path) -> Command {
+    let mut command = Command::new("mvn");
+    command.current_dir(tree.root.join(uniffi::KOTLIN)).args(["-B", "-ntp", "-Dstyle.color=never"]);
+    command.arg(format!("-Dremint.authority={}", authority.display()));
     command
 }
 

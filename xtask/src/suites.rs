@@ -5,13 +5,16 @@ use std::{fs, time::Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::{
+    authority,
     cli::Options,
     counts::Report,
     hosts::Host,
-    install, oldest,
+    install, maven, oldest,
     preflight::{self, Need},
     progress::{self, Log, Outcome, Step},
+    swift::{self, Configuration},
     tree::Tree,
+    uniffi,
     wasm::{self, Toolchain},
 };
 
@@ -78,10 +81,41 @@ const SUITES: &[Suite] = &[
         Report::Pytest,
         Program::Python("tests/packaging/python", "-m pytest -q tests/packaging/python"),
     ),
+    Suite::new("generated", Report::Plain, Program::Generated).with(&[Host::Kotlin]),
+    Suite::new("unit-kotlin", Report::Surefire, Program::Maven("verify")),
+    Suite::new(
+        "vectors-kotlin",
+        Report::Plain,
+        Program::Kotlin("tests/vectors/runners/kotlin", "dev.remint.vectors.MainKt tests/vectors"),
+    ),
+    Suite::new("hosts-kotlin", Report::Plain, Program::Kotlin("tests/hosts/kotlin", "dev.remint.hosts.MainKt")),
+    Suite::new("unit-swift", Report::Swift, Program::SwiftTest),
+    Suite::new("vectors-swift", Report::Plain, Program::Swift("tests", "VectorsSwift tests/vectors")),
+    Suite::new("hosts-swift", Report::Plain, Program::Swift("tests", "HostsSwift")),
     Suite::new("examples", Report::Plain, Program::Python("examples/python", "tests/examples/run.py"))
-        .with(&[Host::Node]),
-    Suite::new("peers", Report::Plain, Program::Python("tests/peers", "tests/peers/run.py")).with(&[Host::Node]),
-    Suite::new("demo", Report::Plain, Program::Cargo("xtask demo --yes")).with(&[Host::Node, Host::Python]),
+        .with(&[Host::Node, Host::Kotlin, Host::Swift])
+        .builds(&[
+            Build::Kotlin("examples/kotlin"),
+            Build::Kotlin("examples/kotlin/spring"),
+            Build::Swift("examples", "PhoenixSecurity"),
+            Build::Swift("examples", "PhoenixWallet"),
+            Build::Swift("examples", "PhoenixMarket"),
+            Build::Swift("examples", "Personify"),
+            Build::Swift("examples", "Rapidomize"),
+            Build::Swift("examples", "OwnProfile"),
+            Build::Swift("examples", "VaporApp"),
+            Build::Swift("examples", "MobileApp"),
+            Build::Swift("examples", "MobileBackEnd"),
+        ]),
+    Suite::new("peers", Report::Plain, Program::Python("tests/peers", "tests/peers/run.py"))
+        .with(&[Host::Node, Host::Kotlin, Host::Swift])
+        .builds(&[Build::Kotlin("tests/peers/drivers/kotlin"), Build::Swift("tests", "PeersSwift")]),
+    Suite::new("demo", Report::Plain, Program::Cargo("xtask demo --yes")).with(&[
+        Host::Node,
+        Host::Python,
+        Host::Kotlin,
+        Host::Swift,
+    ]),
 ];
 
 struct Suite {
@@ -91,6 +125,26 @@ struct Suite {
     program: Program,
     /// Further languages whose packages it uses.
     with: &'static [Host],
+    /// What has to be compiled for it besides its own program.
+    builds: &'static [Build],
+}
+
+/// A program that uses a packed artefact.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Build {
+    /// A folder with a module of `tests/pom.xml`.
+    Kotlin(&'static str),
+    /// A folder with a `Package.swift`, and a product of it.
+    Swift(&'static str, &'static str),
+}
+
+impl Build {
+    fn step(self, tree: &Tree) -> Step<'_> {
+        match self {
+            Self::Kotlin(folder) => maven::module_step(tree, folder),
+            Self::Swift(folder, product) => swift::build_step(tree, folder, product, Configuration::Debug),
+        }
+    }
 }
 
 /// What a suite runs: words separated by spaces, in the checkout. A word like `tests/*.test.mjs` stands for the files.
@@ -104,15 +158,29 @@ enum Program {
     Node(&'static str, &'static str),
     /// Python with what the folder's `requirements.txt` lists, if there is one.
     Python(&'static str, &'static str),
+    /// A main class of the module in the folder, and its arguments.
+    Kotlin(&'static str, &'static str),
+    /// A program of the Swift package in the folder, and its arguments.
+    Swift(&'static str, &'static str),
+    /// Maven where the jars are made.
+    Maven(&'static str),
+    /// `swift test` where the Swift package is made.
+    SwiftTest,
+    /// Everything that is generated comes out the same once more.
+    Generated,
 }
 
 impl Suite {
     const fn new(name: &'static str, report: Report, program: Program) -> Self {
-        Self { name, report, program, with: &[] }
+        Self { name, report, program, with: &[], builds: &[] }
     }
 
     const fn with(self, with: &'static [Host]) -> Self {
         Self { with, ..self }
+    }
+
+    const fn builds(self, builds: &'static [Build]) -> Self {
+        Self { builds, ..self }
     }
 
     fn hosts(&self) -> impl Iterator<Item = Host> {
@@ -125,7 +193,19 @@ impl Suite {
             Program::Cargo(_) | Program::OldestRust(_) | Program::CoreAlone => (Host::Rust, ""),
             Program::Node(folder, _) => (Host::Node, folder),
             Program::Python(folder, _) => (Host::Python, folder),
+            Program::Kotlin(..) | Program::Maven(_) => (Host::Kotlin, ""),
+            Program::Swift(..) | Program::SwiftTest | Program::Generated => (Host::Swift, ""),
         }
+    }
+
+    /// Everything that has to be compiled for it.
+    fn all_builds(&self) -> impl Iterator<Item = Build> {
+        let own = match self.program {
+            Program::Kotlin(folder, _) => Some(Build::Kotlin(folder)),
+            Program::Swift(folder, words) => words.split(' ').next().map(|product| Build::Swift(folder, product)),
+            _ => None,
+        };
+        own.into_iter().chain(self.builds.iter().copied())
     }
 
     fn needs(&self, options: &Options) -> Vec<Need> {
@@ -145,8 +225,23 @@ impl Suite {
             Program::OldestRust(words) => (oldest::cargo(tree)?, words),
             Program::CoreAlone => return log.test(&mut wasm::check_core_alone(tree, options)?, self.report),
             Program::Node(_, words) | Program::Python(_, words) => (install::interpreter(tree, host, folder)?, words),
+            Program::Kotlin(folder, words) => {
+                let (main, words) = words.split_once(' ').unwrap_or((words, ""));
+                (maven::java(tree, folder, main)?, words)
+            }
+            Program::Swift(folder, words) => {
+                let (product, words) = words.split_once(' ').unwrap_or((words, ""));
+                (swift::command(tree, swift::executable(tree, folder, product, Configuration::Debug))?, words)
+            }
+            Program::Maven(words) => (maven::verify(tree, &authority::program(tree)), words),
+            Program::SwiftTest => (swift::test(tree)?, ""),
+            Program::Generated => return uniffi::check(tree, log),
         };
-        for word in words.split(' ') {
+        if matches!(host, Host::Kotlin | Host::Swift) {
+            log.run(tree.cargo().args(["build", "--quiet", "--package", "authority"]))?;
+            command.env("REMINT_AUTHORITY", authority::program(tree));
+        }
+        for word in words.split_whitespace() {
             command.args(files(tree, word)?);
         }
         log.test(&mut command, self.report)
@@ -168,6 +263,7 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
     let mut steps = Vec::new();
     let mut hosts = Vec::new();
     let mut places = Vec::new();
+    let mut builds = Vec::new();
     for suite in suites {
         // Packages are made just before the first suite that needs them.
         for host in suite.hosts() {
@@ -180,6 +276,12 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
         if !places.contains(&place) {
             places.push(place);
             steps.extend(install::folder_steps(tree, host, folder));
+        }
+        for build in suite.all_builds() {
+            if !builds.contains(&build) {
+                builds.push(build);
+                steps.push(build.step(tree));
+            }
         }
         if matches!(suite.program, Program::OldestRust(_)) {
             steps.push(oldest::step()?);
@@ -221,7 +323,15 @@ mod tests {
     fn a_word_selects_the_suites_that_have_it_in_their_name() {
         assert_eq!(
             named(&["vectors"]),
-            ["vectors-rust", "vectors-themselves", "vectors-precision", "vectors-node", "vectors-python"]
+            [
+                "vectors-rust",
+                "vectors-themselves",
+                "vectors-precision",
+                "vectors-node",
+                "vectors-python",
+                "vectors-kotlin",
+                "vectors-swift"
+            ]
         );
         assert_eq!(named(&["vectors-node", "core"]), ["core", "vectors-node"]);
         assert_eq!(named(&["vector"]), [""; 0]);
@@ -245,6 +355,14 @@ mod tests {
                         assert!(tree.root.join(&file).exists(), "{}: {file}", suite.name);
                     }
                 }
+            }
+            for build in suite.all_builds() {
+                let (file, content) = match build {
+                    Build::Kotlin(folder) => (format!("{folder}/pom.xml"), "<parent>"),
+                    Build::Swift(folder, product) => (format!("{folder}/Package.swift"), product),
+                };
+                let text = fs::read_to_string(tree.root.join(&file)).unwrap_or_default();
+                assert!(text.contains(content), "{}: {file} has no {content}", suite.name);
             }
         }
     }

@@ -21,6 +21,7 @@ use crate::{
     process::output,
     progress::{Log, Outcome, Step},
     tree::Tree,
+    uniffi,
 };
 
 /// What compiling and running Swift takes.
@@ -36,7 +37,7 @@ pub fn needs() -> Vec<Need> {
 /// The step after which [`command`] works.
 pub fn step(tree: &Tree) -> Result<Step<'_>> {
     if is_installed() {
-        return Ok(Step::new("Swift", "the one on the path", move |log| version(tree, log)));
+        return Ok(Step::new("Swift", "the one on the path", move |log| launch(tree, log, INSTALLED.to_owned())));
     }
     let entry = entry()?;
     let dir = entry.dir.display();
@@ -58,27 +59,27 @@ pub fn step(tree: &Tree) -> Result<Step<'_>> {
             }
             Ok(())
         })?;
-        let launcher = launcher(tree);
-        fs::create_dir_all(tree.installed(Host::Swift))?;
-        fs::write(&launcher, script(tree, &entry.dir.join("root"))?)?;
-        fs::set_permissions(&launcher, fs::Permissions::from_mode(0o755))?;
-        version(tree, log)
+        launch(tree, log, script(tree, &entry.dir.join("root"))?)
     }))
 }
 
 /// A program of the toolchain, or one that it built, in the checkout.
 pub fn command(tree: &Tree, program: impl AsRef<Path>) -> Result<Command> {
-    let mut command = if is_installed() {
-        Command::new(program.as_ref())
-    } else {
-        let launcher = launcher(tree);
-        ensure!(launcher.exists(), "there is no {}; the step that gets Swift failed", tree.show(&launcher));
-        let mut command = Command::new(launcher);
-        command.arg(program.as_ref());
-        command
-    };
-    command.current_dir(&tree.root).env("PKG_CONFIG_PATH", tree.packages().join(package::SWIFT).join("lib"));
+    let launcher = launcher(tree);
+    ensure!(launcher.exists(), "there is no {}; the step that gets Swift failed", tree.show(&launcher));
+    let mut command = Command::new(launcher);
+    command.current_dir(&tree.root).arg(program.as_ref());
+    command.env("PKG_CONFIG_PATH", tree.packages().join(package::SWIFT).join("lib"));
     Ok(command)
+}
+
+/// The package's own tests.
+pub fn test(tree: &Tree) -> Result<Command> {
+    let source = tree.root.join(uniffi::SWIFT);
+    let mut swift = command(tree, "swift")?;
+    swift.args(["test", "--package-path"]).arg(&source).env("PKG_CONFIG_PATH", source.join("lib"));
+    swift.arg("--scratch-path").arg(scratch(tree, uniffi::SWIFT));
+    Ok(swift)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +133,12 @@ fn scratch(tree: &Tree, folder: &str) -> PathBuf {
     tree.root.join("target/swift").join(folder)
 }
 
-fn version(tree: &Tree, log: &mut Log) -> Result<Outcome> {
+/// Writes the launcher, and tries it.
+fn launch(tree: &Tree, log: &mut Log, script: String) -> Result<Outcome> {
+    let launcher = launcher(tree);
+    fs::create_dir_all(tree.installed(Host::Swift))?;
+    fs::write(&launcher, script)?;
+    fs::set_permissions(&launcher, fs::Permissions::from_mode(0o755))?;
     let text = log.read(command(tree, "swift")?.arg("--version"))?;
     let line = text.lines().find(|line| line.contains("Swift version")).context("`swift --version` says no version")?;
     Ok(Outcome::Made(line.trim().to_owned()))
@@ -149,7 +155,7 @@ fn entry() -> Result<Entry> {
     Entry::new("swift", VERSION, &[SUITE, PACKAGES])
 }
 
-/// The program that runs another one inside of Debian's root.
+/// The program that runs another one where Swift is; those that test in other languages start ours by it.
 fn launcher(tree: &Tree) -> PathBuf {
     tree.installed(Host::Swift).join("run")
 }
@@ -180,6 +186,11 @@ const SUITE: &str = "trixie";
 const PACKAGES: &str = "swiftlang,libswiftlang,libc6-dev,libstdc++-14-dev";
 /// The library that the programs below were linked with.
 const MARK: &str = ".library";
+const INSTALLED: &str = "\
+#!/bin/sh -e
+# Runs a command where Swift is: here. `cargo xtask` wrote it.
+exec \"$@\"
+";
 const LAUNCHER: &str = r#"#!/bin/sh -e
 # Runs a command in this folder with Debian's Swift, at the same paths as outside. `cargo xtask` wrote it.
 if [ "$1" != --mounted ]; then
