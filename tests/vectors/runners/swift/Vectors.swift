@@ -33,6 +33,7 @@ struct Vectors {
         let place = vector["id"]?.string.map { "\(file.name): \($0)" } ?? "\(file.name) #\(index + 1)"
         let name = "\(place): \(vector["title"]?.string ?? "")"
         await count(name) { try MachineRun(vector).run() }
+        if ClientRun.isMeant(by: vector) { await count("\(name) (through Client)") { try await ClientRun(vector).run() } }
       }
     }
   }
