@@ -12,7 +12,6 @@ import org.springframework.boot.autoconfigure.condition.ConditionalOnSingleCandi
 import org.springframework.boot.context.properties.ConfigurationProperties
 import org.springframework.boot.context.properties.EnableConfigurationProperties
 import org.springframework.context.annotation.Bean
-import org.springframework.context.annotation.Configuration
 
 /** What the `remint.*` properties can't say: a transport, a secret from a vault, a store, where notices go. Make it a bean. */
 public fun interface ClientCustomizer {
@@ -57,12 +56,7 @@ public class RemintProperties {
     public var followRedirects: Boolean = false
 }
 
-/**
- * A [Client] made of the `remint.*` properties, closed with the application, and the interceptors for it: beans to add to
- * those of your `RestClient`s and `WebClient`s that call the API.
- *
- * A `Client` bean of your own takes the place of the first.
- */
+/** A [Client] made of the `remint.*` properties, closed with the application. A `Client` bean of your own takes its place. */
 @AutoConfiguration
 @EnableConfigurationProperties(RemintProperties::class)
 public class RemintAutoConfiguration {
@@ -84,28 +78,28 @@ public class RemintAutoConfiguration {
         customizers.orderedStream().forEach { it.customize(builder) }
         return builder.build()
     }
+}
 
-    /** For `RestClient` and `RestTemplate`, where those are. */
-    @Configuration(proxyBeanMethods = false)
-    @ConditionalOnClass(name = ["org.springframework.http.client.ClientHttpRequestInterceptor"])
-    @ConditionalOnSingleCandidate(Client::class)
-    public class RestClientConfiguration {
-        /** Puts the client's token on requests. */
-        @Bean
-        @ConditionalOnMissingBean
-        public fun remintRequestInterceptor(client: Client, properties: RemintProperties): RemintRequestInterceptor =
-            RemintRequestInterceptor(client, properties.followRedirects)
-    }
+/** A [RemintRequestInterceptor] for the one [Client], where there is `RestClient` or `RestTemplate`. */
+@AutoConfiguration(after = [RemintAutoConfiguration::class])
+@ConditionalOnClass(name = ["org.springframework.http.client.ClientHttpRequestInterceptor"])
+@ConditionalOnSingleCandidate(Client::class)
+public class RemintRestClientAutoConfiguration {
+    /** Puts the client's token on requests. */
+    @Bean
+    @ConditionalOnMissingBean
+    public fun remintRequestInterceptor(client: Client, properties: RemintProperties): RemintRequestInterceptor =
+        RemintRequestInterceptor(client, properties.followRedirects)
+}
 
-    /** For `WebClient`, where that is. */
-    @Configuration(proxyBeanMethods = false)
-    @ConditionalOnClass(name = ["org.springframework.web.reactive.function.client.ExchangeFilterFunction"])
-    @ConditionalOnSingleCandidate(Client::class)
-    public class WebClientConfiguration {
-        /** Puts the client's token on requests. */
-        @Bean
-        @ConditionalOnMissingBean
-        public fun remintExchangeFilter(client: Client, properties: RemintProperties): RemintExchangeFilter =
-            RemintExchangeFilter(client, properties.followRedirects)
-    }
+/** A [RemintExchangeFilter] for the one [Client], where there is `WebClient`. */
+@AutoConfiguration(after = [RemintAutoConfiguration::class])
+@ConditionalOnClass(name = ["org.springframework.web.reactive.function.client.ExchangeFilterFunction"])
+@ConditionalOnSingleCandidate(Client::class)
+public class RemintWebClientAutoConfiguration {
+    /** Puts the client's token on requests. */
+    @Bean
+    @ConditionalOnMissingBean
+    public fun remintExchangeFilter(client: Client, properties: RemintProperties): RemintExchangeFilter =
+        RemintExchangeFilter(client, properties.followRedirects)
 }

@@ -7,7 +7,6 @@ import org.springframework.core.io.buffer.DataBuffer
 import org.springframework.http.client.reactive.ClientHttpRequest
 import org.springframework.http.client.reactive.ClientHttpRequestDecorator
 import org.springframework.web.reactive.function.BodyInserter
-import org.springframework.web.reactive.function.BodyInserters
 import org.springframework.web.reactive.function.client.ClientRequest
 import org.springframework.web.reactive.function.client.ClientResponse
 import org.springframework.web.reactive.function.client.ExchangeFilterFunction
@@ -58,7 +57,7 @@ public class RemintExchangeFilter @JvmOverloads constructor(
         private fun send(hop: Hop, hops: Int): Mono<ClientResponse> {
             last = hop
             val request = ClientRequest.from(request).method(hop.method).url(hop.uri).headers { hop.write(it, first) }
-                .body(if (hop.isBodyKept) body else BodyInserters.empty<Any>())
+                .body(if (hop.isBodyKept) body else NO_BODY)
             return next.exchange(request.build()).flatMap { response ->
                 val location = response.headers().asHttpHeaders().getFirst("Location")
                 val next = if (followRedirects && hops < Hop.MAX) hop.next(response.statusCode().value(), location, call::attachHop) else null
@@ -91,3 +90,5 @@ private class WatchedBody(private val body: BodyInserter<*, in ClientHttpRequest
         context,
     )
 }
+
+private val NO_BODY = BodyInserter<Any, ClientHttpRequest> { message, _ -> message.setComplete() }

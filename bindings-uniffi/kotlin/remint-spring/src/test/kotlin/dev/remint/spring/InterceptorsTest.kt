@@ -6,6 +6,8 @@ import dev.remint.adapters.Answer
 import dev.remint.adapters.Body
 import dev.remint.adapters.Caller
 import dev.remint.adapters.Pending
+import dev.remint.adapters.text
+import java.net.URI
 import java.util.concurrent.CompletableFuture
 import java.util.concurrent.Executors
 import org.junit.jupiter.api.Assertions.assertEquals
@@ -81,7 +83,7 @@ private class RestClientCaller(private val rest: RestClient) : Caller {
         val answer = CompletableFuture<Answer>()
         val task = threads.submit {
             try {
-                val request = rest.method(HttpMethod.valueOf(method)).uri(url)
+                val request = rest.method(HttpMethod.valueOf(method)).uri(URI(url))
                 body?.run { if (onlyOnce) request.body(StreamingHttpOutputMessage.Body { it.write(text.toByteArray()) }) else request.body(text) }
                 answer.complete(request.exchange { _, response -> Answer(response.statusCode.value(), response.body.readAllBytes().decodeToString()) })
             } catch (e: Throwable) {
@@ -98,7 +100,7 @@ private class RestClientCaller(private val rest: RestClient) : Caller {
 
 private class WebClientCaller(private val web: WebClient) : Caller {
     override fun start(method: String, url: String, body: Body?): Pending {
-        val request = web.method(HttpMethod.valueOf(method)).uri(url)
+        val request = web.method(HttpMethod.valueOf(method)).uri(URI(url))
         body?.run { if (onlyOnce) request.body(Flux.just(text), String::class.java) else request.bodyValue(text) }
         val answer = request.exchangeToMono { response ->
             response.bodyToMono(String::class.java).defaultIfEmpty("").map { Answer(response.statusCode().value(), it) }

@@ -11,12 +11,14 @@ import org.junit.jupiter.api.Assertions.assertSame
 import org.junit.jupiter.api.Assertions.assertThrows
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
+import org.springframework.boot.autoconfigure.AutoConfiguration
 import org.springframework.boot.autoconfigure.AutoConfigurations
+import org.springframework.boot.context.annotation.ImportCandidates
 import org.springframework.boot.test.context.FilteredClassLoader
 import org.springframework.boot.test.context.runner.ApplicationContextRunner
 
 class RemintAutoConfigurationTest {
-    private val runner = ApplicationContextRunner().withConfiguration(AutoConfigurations.of(RemintAutoConfiguration::class.java))
+    private val runner = ApplicationContextRunner().withConfiguration(ALL)
     private val wallet = runner.withPropertyValues(
         "remint.profile=phoenix-wallet",
         "remint.client-id=demo-client",
@@ -77,5 +79,11 @@ class RemintAutoConfigurationTest {
             assertTrue(context.containsBean("remintClient"))
             assertFalse(context.containsBean("remintRequestInterceptor"))
         }
+    }
+
+    private companion object {
+        /** As the artefact itself names them. */
+        val ALL: AutoConfigurations = ImportCandidates.load(AutoConfiguration::class.java, null).candidates
+            .filter { it.startsWith("dev.remint") }.map { Class.forName(it) }.let { AutoConfigurations.of(*it.toTypedArray()) }
     }
 }
