@@ -85,7 +85,9 @@ struct Options: Decodable {
     }
 
     private enum Value: Decodable {
-        case text(String), list([String]), flag(Bool)
+        case text(String)
+        case list([String])
+        case flag(Bool)
 
         init(from decoder: any Decoder) throws {
             let container = try decoder.singleValueContainer()

@@ -23,7 +23,7 @@ public func log(_ line: String) {
 
 /// Asks the person at the terminal, and waits for one line.
 public func ask(_ question: String...) -> String {
-    question.forEach { print($0) }
+    for line in question { print(line) }
     // All streams: a pipe takes nothing before its buffer is full.
     fflush(nil)
     return readLine() ?? ""

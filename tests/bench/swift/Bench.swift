@@ -134,7 +134,8 @@ private func steps() async throws {
     let cached = try Core(options: options)
     try fetch(cached)
     try await compare(
-        "The step machine, by its FFI", Work("a cached token, asked of the core") { cached.handle(event: ask, now: now, entropy: entropy) },
+        "The step machine, by its FFI",
+        Work("a cached token, asked of the core") { cached.handle(event: ask, now: now, entropy: entropy) },
         [
             Work("a cold one: the core made, asked, and given the answer") { try fetch(try Core(options: options)) },
             Work("the core made, and nothing asked") { try Core(options: options) },
@@ -169,7 +170,9 @@ private func exchange() async throws {
 private func remint(_ answers: @escaping @Sendable () async throws -> HTTPResponse) throws -> Client {
     var configuration = Configuration()
     configuration.transport = { _ in try await answers() }
-    return try Client("phoenix-wallet", clientID: id, clientSecret: secret, scope: scope.split(separator: " ").map(String.init), configuration: configuration)
+    return try Client(
+        "phoenix-wallet", clientID: id, clientSecret: secret, scope: scope.split(separator: " ").map(String.init),
+        configuration: configuration)
 }
 
 struct Unexpected: Error {}

@@ -48,7 +48,9 @@ func compare(_ title: String, _ ours: Work, _ others: [Work]) async throws {
         rounds.append(round)
     }
     let own = median(rounds.map { $0[0] })
-    var lines = ["| \(title) | ns | as long as ours | target | |", "|---|---:|---:|---:|---|", "| \(ours.name) | \(grouped(own)) | | | |"]
+    var lines = [
+        "| \(title) | ns | as long as ours | target | |", "|---|---:|---:|---:|---|", "| \(ours.name) | \(grouped(own)) | | | |",
+    ]
     for (at, other) in others.enumerated() {
         let ratio = median(rounds.map { $0[at + 1] / $0[0] })
         let verdict = other.target.map { "\($0) × | \(ratio >= $0 ? "met" : "missed")" } ?? " | "

@@ -3,7 +3,9 @@ import Foundation
 /// What the package adds to an executable: two programs that differ in it and in nothing else, which stand beside this one.
 func size() throws {
     guard let folder = Bundle.main.executableURL?.deletingLastPathComponent() else { throw Unexpected() }
-    let (with, without) = (try loaded(folder.appendingPathComponent("SizeWith")), try loaded(folder.appendingPathComponent("SizeWithout")))
+    let (with, without) = (
+        try loaded(folder.appendingPathComponent("SizeWith")), try loaded(folder.appendingPathComponent("SizeWithout"))
+    )
     print(
         """
 

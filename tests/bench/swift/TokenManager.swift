@@ -15,9 +15,9 @@ actor TokenManager {
     func getToken() async throws -> String {
         if let token, expiresAt > Date().addingTimeInterval(300) { return token }
         let answer = try JSONDecoder().decode(Answer.self, from: try await request())
-        token = answer.access_token
-        expiresAt = Date().addingTimeInterval(answer.expires_in)
-        return answer.access_token
+        token = answer.accessToken
+        expiresAt = Date().addingTimeInterval(answer.expiresIn)
+        return answer.accessToken
     }
 }
 
@@ -35,18 +35,23 @@ actor SingleFlightTokenManager {
 
     func getToken() async throws -> String {
         if let token, expiresAt > Date().addingTimeInterval(300) { return token }
-        if let flight { return try await flight.value.access_token }
+        if let flight { return try await flight.value.accessToken }
         let flight = Task { [request] in try JSONDecoder().decode(Answer.self, from: try await request()) }
         self.flight = flight
         defer { self.flight = nil }
         let answer = try await flight.value
-        token = answer.access_token
-        expiresAt = Date().addingTimeInterval(answer.expires_in)
-        return answer.access_token
+        token = answer.accessToken
+        expiresAt = Date().addingTimeInterval(answer.expiresIn)
+        return answer.accessToken
     }
 }
 
 struct Answer: Decodable {
-    let access_token: String
-    let expires_in: TimeInterval
+    let accessToken: String
+    let expiresIn: TimeInterval
+
+    private enum CodingKeys: String, CodingKey {
+        case accessToken = "access_token"
+        case expiresIn = "expires_in"
+    }
 }
