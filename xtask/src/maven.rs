@@ -18,10 +18,10 @@ use crate::{
     uniffi,
 };
 
-/// Maven in a folder, saying only what went wrong.
+/// Maven in a folder, as programs run it.
 pub fn mvn(dir: &Path) -> Command {
     let mut command = Command::new("mvn");
-    command.current_dir(dir).args(["-B", "-q", "-ntp", "-Dstyle.color=never"]);
+    command.current_dir(dir).args(["-B", "-ntp", "-Dstyle.color=never"]);
     command
 }
 
