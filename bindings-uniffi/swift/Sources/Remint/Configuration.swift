@@ -131,7 +131,7 @@ extension Configuration {
     static let optionNames = [
         "client_id": "clientID", "client_secret": "clientSecret", "client_secret_provided": "clientSecret", "api_token": "apiToken",
         "client_auth": "clientAuth", "credential_name": "credentialName", "redirect_uri": "redirectURI", "api_origins": "apiOrigins",
-        "allow_loopback_http": "allowLoopbackHTTP", "request_timeout": "requestTimeout", "aside": "backgroundRefresh",
+        "allow_loopback_http": "allowLoopbackHTTP", "request_timeout": "requestTimeout", "aside": "backgroundRefresh", "min_ttl": "minTTL",
     ]
 
     /// The options as the core takes them: one JSON object, names in snake case, durations in seconds.

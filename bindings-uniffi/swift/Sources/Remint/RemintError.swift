@@ -60,8 +60,8 @@ public struct RemintError: Error, Sendable {
             case .server: .server
             case .transport: .transport
             }
-        message = family == .usage ? inSwiftNames(failure.text) : failure.text
-        self.hint = failure.hint ?? hint
+        message = inSwiftNames(failure.text)
+        self.hint = failure.hint.map(inSwiftNames) ?? hint
         status = failure.status.map(Int.init)
         isRetryable = failure.retryable
         retryAfter = failure.retryAfter.map { .milliseconds($0) }
@@ -120,5 +120,7 @@ extension RemintError: CustomStringConvertible, CustomDebugStringConvertible, Cu
 /// The core names options in snake case; here they have the names that Swift gives them.
 private func inSwiftNames(_ text: String) -> String {
     guard text.contains("`") else { return text }
+    // A proxy and certificates are a session's own matters here.
+    let text = text.replacingOccurrences(of: ", `proxy` and `ca`", with: " and `urlSession`")
     return Configuration.optionNames.reduce(text) { $0.replacingOccurrences(of: "`\($1.key)`", with: "`\($1.value)`") }
 }

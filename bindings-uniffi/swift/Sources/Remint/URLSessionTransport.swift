@@ -30,7 +30,11 @@ final class URLSessionTransport: HTTPClient {
     private let session: URLSession
 
     init(_ configuration: URLSessionConfiguration?) {
-        session = URLSession(configuration: configuration ?? URLSessionTransport.plain, delegate: delegate, delegateQueue: nil)
+        let configuration = (configuration?.copy() as? URLSessionConfiguration) ?? URLSessionTransport.plain
+        #if canImport(FoundationNetworking)
+            ChallengeBlindProtocol.install(in: configuration)
+        #endif
+        session = URLSession(configuration: configuration, delegate: delegate, delegateQueue: nil)
     }
 
     deinit {
@@ -49,15 +53,19 @@ final class URLSessionTransport: HTTPClient {
         // cancels the task.
         wire.timeoutInterval = min(max(1, request.timeout.seconds.rounded(.up)), 604_800)
         let task = session.dataTask(with: wire)
-        return try await withTaskCancellationHandler {
-            try await withCheckedThrowingContinuation { continuation in
-                delegate.add(task, continuation, cap: request.cap)
-                // A task that was cancelled before it began reports its end all the same.
-                if Task.isCancelled { task.cancel() }
-                task.resume()
+        do {
+            return try await withTaskCancellationHandler {
+                try await withCheckedThrowingContinuation { continuation in
+                    delegate.add(task, continuation, cap: request.cap)
+                    task.resume()
+                    // The handler below may have run before the task was known.
+                    if Task.isCancelled { delegate.fail(task, with: CancellationError()) }
+                }
+            } onCancel: {
+                task.cancel()
             }
-        } onCancel: {
-            task.cancel()
+        } catch let error as URLError where error.code == .cancelled {
+            throw CancellationError()
         }
     }
 
@@ -78,7 +86,6 @@ private final class SessionDelegate: NSObject, URLSessionDataDelegate, Sendable 
         let continuation: CheckedContinuation<HTTPResponse, any Error>
         let cap: Int
         var body = Data()
-        var isTooLarge = false
     }
 
     private let exchanges = Guarded<[Int: Exchange]>([:])
@@ -89,31 +96,22 @@ private final class SessionDelegate: NSObject, URLSessionDataDelegate, Sendable 
 
     func urlSession(_ session: URLSession, dataTask: URLSessionDataTask, didReceive data: Data) {
         let isTooLarge = exchanges.withLock { exchanges in
-            guard var exchange = exchanges.removeValue(forKey: dataTask.taskIdentifier) else { return false }
-            exchange.isTooLarge = data.count > exchange.cap - exchange.body.count
-            if !exchange.isTooLarge { exchange.body.append(data) }
-            exchanges[dataTask.taskIdentifier] = exchange
-            return exchange.isTooLarge
+            guard let exchange = exchanges[dataTask.taskIdentifier] else { return false }
+            if data.count > exchange.cap - exchange.body.count { return true }
+            exchanges[dataTask.taskIdentifier]?.body.append(data)
+            return false
         }
-        if isTooLarge { dataTask.cancel() }
+        if isTooLarge {
+            fail(dataTask, with: TransportFailure(.tooLarge))
+            dataTask.cancel()
+        }
     }
 
     func urlSession(_ session: URLSession, task: URLSessionTask, didCompleteWithError error: (any Error)?) {
-        guard let exchange = exchanges.withLock({ $0.removeValue(forKey: task.taskIdentifier) }) else { return }
-        if exchange.isTooLarge {
-            exchange.continuation.resume(throwing: TransportFailure(.tooLarge))
-        } else if let error {
-            exchange.continuation.resume(throwing: error)
-        } else if let response = task.response as? HTTPURLResponse {
-            let headers = response.allHeaderFields.compactMap { field -> HTTPHeader? in
-                guard let name = field.key as? String, let value = field.value as? String else { return nil }
-                return (name, value)
-            }
-            var answer = HTTPResponse(status: response.statusCode, headers: headers, body: exchange.body)
-            answer.original = response
-            exchange.continuation.resume(returning: answer)
+        if let error {
+            fail(task, with: error)
         } else {
-            exchange.continuation.resume(throwing: URLError(.badServerResponse))
+            finish(task)
         }
     }
 
@@ -123,7 +121,55 @@ private final class SessionDelegate: NSObject, URLSessionDataDelegate, Sendable 
     ) {
         completionHandler(nil)
     }
+
+    #if canImport(Darwin)
+        func urlSession(
+            _ session: URLSession, task: URLSessionTask, didReceive challenge: URLAuthenticationChallenge,
+            completionHandler: @escaping (URLSession.AuthChallengeDisposition, URLCredential?) -> Void
+        ) {
+            let space = challenge.protectionSpace
+            // What a server asks for is the core's to answer; proxies and TLS are the system's.
+            let isServers = !space.isProxy() && httpAuthentication.contains(space.authenticationMethod)
+            completionHandler(isServers ? .rejectProtectionSpace : .performDefaultHandling, nil)
+        }
+    #endif
+
+    private func finish(_ task: URLSessionTask) {
+        guard let exchange = exchanges.withLock({ $0.removeValue(forKey: task.taskIdentifier) }) else { return }
+        guard var response = task.response as? HTTPURLResponse else {
+            return exchange.continuation.resume(throwing: URLError(.badServerResponse))
+        }
+        #if canImport(FoundationNetworking)
+            response = ChallengeBlindProtocol.revealed(response)
+        #endif
+        let headers = response.allHeaderFields.compactMap { field -> HTTPHeader? in
+            guard let name = field.key as? String, let value = field.value as? String else { return nil }
+            return (name, value)
+        }
+        var answer = HTTPResponse(status: response.statusCode, headers: headers, body: exchange.body)
+        answer.original = response
+        exchange.continuation.resume(returning: answer)
+    }
+
+    func fail(_ task: URLSessionTask, with error: any Error) {
+        guard let exchange = exchanges.withLock({ $0.removeValue(forKey: task.taskIdentifier) }) else { return }
+        #if canImport(FoundationNetworking)
+            // Of most that fails, Foundation on Linux does not tell what it was. A body of which nothing was asked for has not left.
+            let isUnsent = task.countOfBytesSent == 0 && task.originalRequest?.httpBody?.isEmpty == false && task.response == nil
+            if isUnsent, (error as? URLError)?.code == .unknown {
+                return exchange.continuation.resume(throwing: TransportFailure(.notSent, underlyingError: error))
+            }
+        #endif
+        exchange.continuation.resume(throwing: error)
+    }
 }
+
+#if canImport(Darwin)
+    private let httpAuthentication: Set<String> = [
+        NSURLAuthenticationMethodDefault, NSURLAuthenticationMethodHTTPBasic, NSURLAuthenticationMethodHTTPDigest,
+        NSURLAuthenticationMethodHTMLForm, NSURLAuthenticationMethodNTLM, NSURLAuthenticationMethodNegotiate,
+    ]
+#endif
 
 /// Whether a request that failed may have reached the server. Only what is sure not to have left is `notSent`.
 func failureKind(_ error: any Error) -> FailureKind {
@@ -148,8 +194,15 @@ func failureKind(_ error: any Error) -> FailureKind {
 
 /// Whether the server's certificate was refused.
 func isCertificateFailure(_ error: any Error) -> Bool {
-    switch (error as? URLError)?.code {
-    case .serverCertificateUntrusted, .serverCertificateHasBadDate, .serverCertificateNotYetValid, .serverCertificateHasUnknownRoot: true
+    switch error {
+    case let failure as TransportFailure: failure.underlyingError.map(isCertificateFailure) ?? false
+    case let error as URLError:
+        switch error.code {
+        case .serverCertificateUntrusted, .serverCertificateHasBadDate, .serverCertificateNotYetValid, .serverCertificateHasUnknownRoot: true
+        // Foundation on Linux leaves it at what libcurl says.
+        case .unknown: error.localizedDescription.contains("certificate")
+        default: false
+        }
     default: false
     }
 }
@@ -158,7 +211,7 @@ let certificateHint =
     "the server's certificate is not trusted: add its authority to the system's trust store, or send with a `transport` of your own"
 
 private let neverLeft: Set<URLError.Code> = [
-    .badURL, .unsupportedURL, .cannotFindHost, .cannotConnectToHost, .dnsLookupFailed, .notConnectedToInternet, .secureConnectionFailed,
+    .cannotFindHost, .cannotConnectToHost, .dnsLookupFailed, .notConnectedToInternet, .secureConnectionFailed,
     .internationalRoamingOff, .callIsActive, .dataNotAllowed, .appTransportSecurityRequiresSecureConnection,
 ]
 
