@@ -14,7 +14,7 @@ import programs
 from authority import CLIENT_ID, CLIENT_SECRET
 from programs import EXAMPLES
 
-ALL = ("rust", "node", "python")
+ALL = ("rust", "node", "python", "kotlin", "swift")
 TOKEN = "0dd-t0ken"
 API_KEY = "0dd/k3y+=="
 REDIRECT_URI = "http://127.0.0.1/callback"

@@ -23,7 +23,26 @@ def command(host, name):
         return [executables()[name]]
     if host == "node":
         return ["node", str(EXAMPLES / "node" / f"{name}.mjs")]
+    if host == "kotlin":
+        return java(camel_case(name) + "Kt")
+    if host == "swift":
+        return swift(camel_case(name))
     return [sys.executable, str(EXAMPLES / "python" / f"{name.replace('-', '_')}.py")]
+
+
+def java(main, folder="kotlin"):
+    """A main class of a module that Maven has compiled."""
+    target = EXAMPLES / folder / "target"
+    return ["java", "-cp", f"{target / 'classes'}:{(target / 'classpath.txt').read_text().strip()}", main]
+
+
+def swift(product):
+    """A program that SwiftPM has compiled, and what runs it where Swift is."""
+    return [str(ROOT / "target/installed/swift/run"), str(ROOT / "target/swift/examples/debug" / product)]
+
+
+def camel_case(name):
+    return "".join(word.capitalize() for word in name.split("-"))
 
 
 @functools.cache

@@ -9,7 +9,7 @@ import programs
 from authority import ROOT
 from programs import EXAMPLES
 
-ALL = ("rust", "node", "python")
+ALL = ("rust", "node", "python", "kotlin", "swift")
 
 
 def phoenix_security(host, authority):

@@ -16,7 +16,7 @@ import providers
 import story
 from authority import Authority
 
-HOSTS = ("rust", "node", "python")
+HOSTS = ("rust", "node", "python", "kotlin", "swift")
 TESTS = [(kind.__name__, *test) for kind in (providers, profiles, story) for test in kind.TESTS]
 
 

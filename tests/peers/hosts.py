@@ -19,7 +19,13 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 
 # What `--hosts` takes, and the clients that it stands for.
-HOSTS = {"rust": ["rust", "tokio"], "node": ["node"], "python": ["python", "asyncio"]}
+HOSTS = {
+    "rust": ["rust", "tokio"],
+    "node": ["node"],
+    "python": ["python", "asyncio"],
+    "kotlin": ["kotlin", "java"],
+    "swift": ["swift"],
+}
 
 
 def command(name):
@@ -28,6 +34,11 @@ def command(name):
         return [os.environ.get("CARGO", "cargo"), "run", "--quiet", "--package", "peers-rust", "--", name]
     if name == "node":
         return ["node", str(HERE / "drivers" / "node.mjs")]
+    if name in HOSTS["kotlin"]:
+        target = HERE / "drivers" / "kotlin" / "target"
+        return ["java", "-cp", f"{target / 'classes'}:{(target / 'classpath.txt').read_text().strip()}", "peers.DriverKt", name]
+    if name == "swift":
+        return [str(ROOT / "target/installed/swift/run"), str(ROOT / "target/swift/tests/debug/PeersSwift")]
     return [os.environ.get("REMINT_PYTHON") or sys.executable, str(HERE / "drivers" / "python.py"), name]
 
 

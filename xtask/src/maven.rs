@@ -21,14 +21,14 @@ use crate::{
 /// Maven in a folder, as programs run it.
 pub fn mvn(dir: &Path) -> Command {
     let mut command = Command::new("mvn");
-    command.current_dir(dir).args(["-B", "-ntp", "-Dstyle.color=never"]);
+    // The compiler's daemon would serve other checkouts too, and end with this one's build.
+    command.current_dir(dir).args(["-B", "-ntp", "-Dstyle.color=never", "-Dkotlin.compiler.daemon=false"]);
     command
 }
 
 /// The jars' own tests, those of the adapters against the authority among them. It says how many there are.
 pub fn verify(tree: &Tree, authority: &Path) -> Command {
-    let mut command = Command::new("mvn");
-    command.current_dir(tree.root.join(uniffi::KOTLIN)).args(["-B", "-ntp", "-Dstyle.color=never"]);
+    let mut command = mvn(&tree.root.join(uniffi::KOTLIN));
     command.arg(format!("-Dremint.authority={}", authority.display()));
     command
 }
