@@ -84,7 +84,8 @@ private class Attached(val call: ApiCall, private val home: String) {
         !left && call.answered(response.request.url.toString(), response.status.value, response.headers.toMap())
 }
 
-private fun origin(url: URLBuilder) = url.run { "${protocol.name}://${host.lowercase()}:$port" }
+/** Scheme, host and port, of which a builder knows the last only if it was told. */
+private fun origin(url: URLBuilder) = url.build().run { "${protocol.name}://${host.lowercase()}:$port" }
 
 private fun isReplayable(body: Any): Boolean = when (body) {
     is OutgoingContent.ByteArrayContent, is OutgoingContent.NoContent -> true

@@ -15,6 +15,7 @@ import org.springframework.http.client.support.HttpRequestWrapper
  *
  * Where there is no token, or a request goes to an origin that the client does not know, a [dev.remint.RemintException] is
  * thrown and nothing is sent. Spring keeps the bodies of requests that are intercepted in memory, so all can be repeated.
+ * Add it last: Spring leaves out the interceptors that come after it when a request is repeated.
  *
  * Spring shows no redirect to an interceptor that the HTTP library below follows, so that headers can't be taken off there. With
  * [followRedirects], and redirects turned off in the request factory, the interceptor follows them itself, as browsers do, and

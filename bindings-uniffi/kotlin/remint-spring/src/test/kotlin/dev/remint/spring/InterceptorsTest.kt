@@ -48,6 +48,22 @@ class RestClientTest : AdapterContract() {
     }
 
     @Test
+    fun `interceptors before it see one exchange`() {
+        val seen = mutableListOf<Int>()
+        val client = lane.client()
+        val rest = RestClient.builder().requestFactory(JdkClientHttpRequestFactory())
+            .requestInterceptor { request, body, execution -> execution.execute(request, body).also { seen += it.statusCode.value() } }
+            .requestInterceptor(RemintRequestInterceptor(client))
+            .build()
+        RestClientCaller(rest).use { caller ->
+            caller.start("GET", lane.api, null).await()
+            lane.revoke()
+            caller.start("GET", lane.api, null).await()
+        }
+        assertEquals(listOf(200, 200), seen)
+    }
+
+    @Test
     fun `redirects are the caller's unless they are asked for`() {
         val rest = RestClient.builder().requestFactory(JdkClientHttpRequestFactory()).requestInterceptor(RemintRequestInterceptor(lane.client())).build()
         assertEquals(307, RestClientCaller(rest).use { it.start("GET", lane.redirect(lane.api), null).await() }.status)

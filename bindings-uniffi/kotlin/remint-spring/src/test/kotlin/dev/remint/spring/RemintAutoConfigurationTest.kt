@@ -2,8 +2,12 @@ package dev.remint.spring
 
 import dev.remint.Client
 import dev.remint.UsageException
+import dev.remint.adapters.text
 import java.time.Duration
 import kotlinx.coroutines.runBlocking
+import kotlinx.serialization.json.Json
+import kotlinx.serialization.json.jsonArray
+import kotlinx.serialization.json.jsonObject
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertFalse
 import org.junit.jupiter.api.Assertions.assertInstanceOf
@@ -79,6 +83,15 @@ class RemintAutoConfigurationTest {
             assertTrue(context.containsBean("remintClient"))
             assertFalse(context.containsBean("remintRequestInterceptor"))
         }
+    }
+
+    @Test
+    fun `editors are told of every property`() {
+        val text = checkNotNull(javaClass.getResource("/META-INF/spring-configuration-metadata.json")).readText()
+        val told = Json.parseToJsonElement(text).jsonObject.getValue("properties").jsonArray.map { it.jsonObject.text("name") }
+        val known = RemintProperties::class.java.methods.map { it.name }.filter { it.startsWith("set") }
+            .map { "remint" + it.removePrefix("set").replace(Regex("([A-Z])"), "-$1").lowercase().replaceFirst('-', '.') }
+        assertEquals(known.sorted(), told.sorted())
     }
 
     private companion object {
