@@ -30,7 +30,7 @@ struct Account: Sendable {
         get throws { try vault.load() != nil }
     }
 
-    /// Signs in. `browser` shows the page that it is given, and gives the address that the page ends up at.
+    /// Signs in. `browser` shows the page that it is given, and gives the address that the page ends up at: `Browser().open`.
     func signIn(browser: (URL) async throws -> URL) async throws {
         let authorization = try await client.authorizationURL()
         let callback = try await browser(authorization.url)

@@ -8,9 +8,16 @@
         /// Shows the page, and gives the address with the app's scheme that it ends up at.
         func open(_ url: URL) async throws -> URL {
             try await withCheckedThrowingContinuation { continuation in
-                let session = ASWebAuthenticationSession(url: url, callbackURLScheme: "com.example.notes") { callback, error in
-                    continuation.resume(with: callback.map { .success($0) } ?? .failure(error ?? URLError(.cancelled)))
+                // `@Sendable`: it is called on a queue of the system's, not of the main actor.
+                let answered = { @Sendable (callback: URL?, error: (any Error)?) in
+                    if let callback {
+                        continuation.resume(returning: callback)
+                    } else {
+                        continuation.resume(throwing: error ?? URLError(.cancelled))
+                    }
                 }
+                let session = ASWebAuthenticationSession(
+                    url: url, callbackURLScheme: "com.example.notes", completionHandler: answered)
                 session.presentationContextProvider = self
                 session.start()
             }

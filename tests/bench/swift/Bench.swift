@@ -39,6 +39,7 @@ private func cachedToken() async throws {
             Work(awaited: "two clock reads in an async function", target: 0.83) { await held.readLater() },
             Work(awaited: "TokenManager by hand, an actor (phoenix-wallet's sample)", target: 1) { try await manager.getToken() },
             Work(awaited: "the same, with its request as a task", target: 1) { try await careful.getToken() },
+            Work(awaited: "an async function that has the token at hand") { await held.atHand() },
         ])
 }
 
@@ -56,6 +57,11 @@ private final class Held: Sendable {
     @inline(never)
     func readLater() async -> String? {
         read()
+    }
+
+    @inline(never)
+    func atHand() async -> String? {
+        token
     }
 }
 
