@@ -57,7 +57,7 @@ private fun cachedToken(endpoint: String) {
         work("`client.tokenBlocking()`") { client.tokenBlocking() },
         twoClocks,
         work("TokenManager by hand (phoenix-wallet's sample)") { manager.token() },
-        work("google-auth-library `refreshIfExpired()`", 1.0) { google.token() },
+        work("google-auth-library `refreshIfExpired()`") { google.token() },
         work("Spring Security `authorize()`", 1.0) { spring.token() },
     )
     // Apart from the others: the garbage that it makes is collected in somebody else's turn.

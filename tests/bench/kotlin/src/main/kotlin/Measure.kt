@@ -71,9 +71,9 @@ internal fun limits(title: String, rows: List<Limit>) {
 
 internal fun median(values: List<Double>): Double = values.sorted()[values.size / 2]
 
-internal fun grouped(number: Double): String = (if (number < 100) "%,.1f" else "%,.0f").format(Locale.ROOT, number)
+internal fun grouped(number: Double): String = (if (number < 100 && number % 1 != 0.0) "%,.1f" else "%,.0f").format(Locale.ROOT, number)
 
-/** Without a fraction that is nothing. */
+/** A limit as it was given. */
 private fun plain(number: Double) = if (number % 1 == 0.0) "%.0f".format(Locale.ROOT, number) else "$number"
 
 /** How often something is done in one round. */

@@ -5,6 +5,7 @@ import dev.remint.Client
 import dev.remint.OnRotated
 import dev.remint.Token
 import dev.remint.ktor.RemintAuth
+import dev.remint.okhttp.RemintIOException
 import dev.remint.okhttp.remint
 import io.ktor.client.HttpClient
 import io.ktor.client.engine.java.Java
@@ -69,7 +70,11 @@ internal class Blocking : Style {
 
     override suspend fun call(client: Client, url: String): Int {
         val calls = http.newBuilder().remint(client).build()
-        return calls.newCall(Request.Builder().url(url).build()).execute().use { it.code }
+        try {
+            return calls.newCall(Request.Builder().url(url).build()).execute().use { it.code }
+        } catch (error: RemintIOException) {
+            throw error.cause
+        }
     }
 
     override suspend fun authorizationUrl(client: Client, redirectUri: String, scope: List<String>?) =
