@@ -264,10 +264,9 @@ internal class Driver(private val core: Core, private val host: Host) {
             try {
                 val isFirst = isReported.compareAndSet(false, true)
                 // Late or not: there may be a new refresh token in it.
-                if (thrown == null) {
-                    handle(event)
-                } else if (isFirst) {
-                    val error = thrown.unwrapped()
+                val refused = if (thrown == null) handle(event) as? Answer.Fail else null
+                val error = thrown?.unwrapped() ?: refused?.failure?.toException()
+                if (isFirst && error != null) {
                     lock.withLock { flights[flightId]?.cause = error }
                     handle(Event.Failed(op, if (error is Exception) kindOf(error) else FailureKind.ABANDONED))
                 }
