@@ -1,6 +1,7 @@
 package dev.remint.spring
 
 import java.net.URI
+import java.util.TreeSet
 import org.springframework.http.HttpHeaders
 import org.springframework.http.HttpMethod
 
@@ -17,11 +18,15 @@ internal class Hop(val method: HttpMethod, val uri: URI, val ours: Map<String, S
         return Hop(next, target, ours, isBodyKept && !isGet)
     }
 
-    /** Puts on what belongs on this hop, and takes off what does not. */
-    fun write(headers: HttpHeaders, first: Hop) {
-        if (ours == null) (first.ours.orEmpty().keys + CREDENTIALS).forEach(headers::remove)
-        if (!isBodyKept) BODY.forEach(headers::remove)
+    /** What the caller gave, with what belongs on this hop and without what does not. */
+    fun headers(given: HttpHeaders, first: Hop): HttpHeaders {
+        val off = TreeSet(String.CASE_INSENSITIVE_ORDER)
+        if (ours == null) off += first.ours.orEmpty().keys + CREDENTIALS
+        if (!isBodyKept) off += BODY
+        val headers = HttpHeaders()
+        given.forEach { name, values -> if (name !in off) headers.addAll(name, values) }
         ours?.forEach(headers::set)
+        return headers
     }
 
     private fun isSameOrigin(other: URI) =
@@ -40,3 +45,6 @@ internal class Hop(val method: HttpMethod, val uri: URI, val ours: Map<String, S
         private val CREDENTIALS = listOf("Authorization", "Proxy-Authorization", "Cookie", "Host")
     }
 }
+
+/** Spring's headers are a map of lists up to 6, and none from 7. */
+internal fun HttpHeaders.toMap(): Map<String, List<String>> = buildMap { this@toMap.forEach { name, values -> put(name, values) } }

@@ -34,7 +34,7 @@ public class RemintProperties {
     /** The scopes to ask for. */
     public var scope: List<String>? = null
 
-    /** What the profile declares as its variables, by their own names: `token_endpoint`, `base_url`, `tenant_id` … */
+    /** What the profile declares as its variables: `token-endpoint`, `base-url`, `tenant-id` … */
     public var variables: Map<String, String> = emptyMap()
 
     /** Extra parameters of the token request. */
@@ -69,7 +69,7 @@ public class RemintAutoConfiguration {
         properties.clientId?.let(builder::clientId)
         properties.clientSecret?.let { builder.clientSecret(it) }
         properties.scope?.let { builder.scope(it) }
-        properties.variables.forEach(builder::variable)
+        properties.variables.forEach { (name, value) -> builder.variable(name.replace('-', '_'), value) }
         if (properties.parameters.isNotEmpty()) builder.parameters(properties.parameters)
         builder.apiOrigins(*properties.apiOrigins.toTypedArray())
         builder.allowLoopbackHttp(properties.allowLoopbackHttp)

@@ -49,15 +49,18 @@ public class RemintExchangeFilter @JvmOverloads constructor(
 
         fun isAnotherWanted(response: ClientResponse): Boolean {
             // What another origin says, after a redirect, is not about the token.
-            if (last.ours == null || !call.answered(last.uri.toString(), response.statusCode().value(), response.headers().asHttpHeaders())) return false
+            if (last.ours == null || !call.answered(last.uri.toString(), response.statusCode().value(), response.headers().asHttpHeaders().toMap())) return false
             if (body.isStream) call.cannotBeRepeated()
             return !body.isStream
         }
 
         private fun send(hop: Hop, hops: Int): Mono<ClientResponse> {
             last = hop
-            val request = ClientRequest.from(request).method(hop.method).url(hop.uri).headers { hop.write(it, first) }
-                .body(if (hop.isBodyKept) body else NO_BODY)
+            val headers = hop.headers(request.headers(), first)
+            val request = ClientRequest.from(request).method(hop.method).url(hop.uri).body(if (hop.isBodyKept) body else NO_BODY).headers {
+                it.clear()
+                headers.forEach { name, values -> it.addAll(name, values) }
+            }
             return next.exchange(request.build()).flatMap { response ->
                 val location = response.headers().asHttpHeaders().getFirst("Location")
                 val next = if (followRedirects && hops < Hop.MAX) hop.next(response.statusCode().value(), location, call::attachHop) else null

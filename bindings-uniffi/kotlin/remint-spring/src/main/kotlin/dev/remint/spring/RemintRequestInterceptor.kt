@@ -2,7 +2,6 @@ package dev.remint.spring
 
 import dev.remint.ApiCall
 import dev.remint.Client
-import org.springframework.http.HttpHeaders
 import org.springframework.http.HttpRequest
 import org.springframework.http.client.ClientHttpRequestExecution
 import org.springframework.http.client.ClientHttpRequestInterceptor
@@ -49,7 +48,7 @@ public class RemintRequestInterceptor @JvmOverloads constructor(
             val next = if (followRedirects && hops++ < Hop.MAX) hop.next(status, response.headers.getFirst("Location"), call::attachHop) else null
             if (next == null) {
                 // What another origin says, after a redirect, is not about the token.
-                return response to (hop.ours != null && call.answered(hop.uri.toString(), status, response.headers))
+                return response to (hop.ours != null && call.answered(hop.uri.toString(), status, response.headers.toMap()))
             }
             response.close()
             hop = next
@@ -57,10 +56,7 @@ public class RemintRequestInterceptor @JvmOverloads constructor(
     }
 
     private class HopRequest(request: HttpRequest, private val hop: Hop, first: Hop) : HttpRequestWrapper(request) {
-        private val headers = HttpHeaders().apply {
-            addAll(request.headers)
-            hop.write(this, first)
-        }
+        private val headers = hop.headers(request.headers, first)
 
         override fun getMethod() = hop.method
 

@@ -28,7 +28,7 @@ class RemintAutoConfigurationTest {
         "remint.client-id=demo-client",
         "remint.client-secret=s3cret",
         "remint.scope=wallets:read,wallets:write",
-        "remint.variables.token_endpoint=https://login.example/token",
+        "remint.variables.token-endpoint=https://login.example/token",
         "remint.variables.base_url=https://api.example",
         "remint.request-timeout=5s",
     )
