@@ -22,8 +22,9 @@ import reactor.core.publisher.Mono
  * stream can be sent only once: then the API's 401 is the answer, and a notice `body_not_replayable` says why. Whoever
  * cancels while waiting for a token ends; the token request goes on for the others. No thread is blocked.
  *
- * Spring's connectors follow no redirects unless told. With [followRedirects] the filter does, as browsers do, and takes off what
- * it put on where they lead to another origin (RFC 6454). A connector that follows them shows none to a filter: leave that off.
+ * Spring shows no redirect to a filter that the connector below follows, as Spring Boot's do, so that headers can't be taken off
+ * there. With [followRedirects], and redirects turned off in the connector, the filter follows them itself, as browsers do, and
+ * takes off what it put on where they lead to another origin (RFC 6454).
  */
 public class RemintExchangeFilter @JvmOverloads constructor(
     private val client: Client,
