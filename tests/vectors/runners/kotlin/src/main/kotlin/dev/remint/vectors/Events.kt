@@ -1,0 +1,109 @@
+package dev.remint.vectors
+
+import dev.remint.core.Event
+import dev.remint.core.FailureKind
+import dev.remint.core.Flow
+import dev.remint.core.Header
+import dev.remint.core.Secret
+import dev.remint.core.StoreResult
+import dev.remint.core.TokenRequest
+import dev.remint.core.Want
+import kotlinx.serialization.json.JsonElement
+import kotlinx.serialization.json.JsonObject
+import kotlinx.serialization.json.JsonPrimitive
+
+// What a vector says, as the records of `dev.remint.core`. A member that has no place in them is a problem.
+
+internal fun want(value: JsonElement?): Want {
+    if (value == null) return Want()
+    val fields = Fields("`want`", value)
+    return Want(fields.text("subject"), fields.texts("scope")).also { fields.end() }
+}
+
+internal fun headers(lines: List<Pair<String, String>>): List<Header> = lines.map { (name, value) -> Header(name, Secret(value)) }
+
+internal fun flow(value: JsonElement?): Flow {
+    val (name, fields) = tagged("`start`", value)
+    val flow = when (name) {
+        "authorization_url" -> Flow.AuthorizationUrl(
+            fields.needText("redirect_uri"),
+            fields.texts("scope"),
+            (fields.take("parameters") as? JsonObject).orEmpty().mapValues { (name, text) -> text.asText() ?: throw Problem("  the parameter `$name` must be a text") },
+        )
+        "exchange" -> Flow.CodeExchange(secret(fields, "callback"), secret(fields, "session"), fields.text("subject"), fields.flag("on_rotated") ?: false)
+        "adopt" -> Flow.Adopt(want(fields.take("want")), secret(fields, "refresh_token"), fields.flag("on_rotated") ?: false)
+        else -> throw Problem("  the flow `$name` is not understood")
+    }
+    fields.end()
+    return flow
+}
+
+internal fun failureKind(text: String): FailureKind =
+    FailureKind.entries.find { it.name.lowercase() == text } ?: throw Problem("  the kind `$text` is not understood")
+
+internal fun storeResult(value: JsonElement?): StoreResult {
+    when (value.asText()) {
+        "ok" -> return StoreResult.Ok
+        "none" -> return StoreResult.Missing
+        "down" -> return StoreResult.Down
+        "unknown" -> return StoreResult.Unknown
+    }
+    if (value !is JsonObject) throw Problem("  the result `$value` is not understood")
+    value["record"]?.let { record -> return StoreResult.Found(Secret(record.asText() ?: throw Problem("  `record` must be a text"))) }
+    val (name, fields) = tagged("`result`", value)
+    val result = when (name) {
+        "locked" -> StoreResult.Locked(fields.text("record")?.let(::Secret), fields.needLong("fence"))
+        "held" -> StoreResult.Held(fields.needLong("retry_at"))
+        "conflict" -> StoreResult.Conflict(fields.text("record")?.let(::Secret))
+        else -> throw Problem("  the result `$name` is not understood")
+    }
+    fields.end()
+    return result
+}
+
+internal fun tokenRequest(value: JsonElement?): TokenRequest {
+    val (name, fields) = tagged("`build`", value)
+    val request = when (name) {
+        "client_credentials" -> TokenRequest.ClientCredentials(fields.texts("scope"))
+        "code" -> TokenRequest.Code(secret(fields, "code"), fields.needText("redirect_uri"), secret(fields, "verifier"))
+        "refresh" -> TokenRequest.Refresh(secret(fields, "refresh_token"), fields.texts("scope"))
+        "basic_get" -> TokenRequest.BasicGet
+        else -> throw Problem("  the request `$name` is not understood")
+    }
+    fields.end()
+    return request
+}
+
+/**
+ * What a host with a typed binding can still say of an event that no host should send: its text in the place of every id,
+ * and numbers that mean nothing. All of these must be answered as the vector says.
+ */
+internal fun garbage(event: JsonElement): List<Event> {
+    val text = event.toString()
+    val nothing = dev.remint.core.SecretBytes(ByteArray(0))
+    return listOf(
+        Event.Ask(Want(), 0, false, null, text, null),
+        Event.Ask(Want(), 0, false, null, null, text),
+        Event.Cancel(text),
+        Event.Received(text, 200, emptyList(), nothing),
+        Event.Received("o1", -1, emptyList(), nothing),
+        Event.Received("o1", 70_000, emptyList(), nothing),
+        Event.Failed(text, FailureKind.NOT_SENT),
+        Event.Provided(text, Secret(text)),
+        Event.Signed(text, text),
+        Event.Stored(text, StoreResult.Ok),
+        Event.Stored("o1", StoreResult.Locked(null, -1)),
+        Event.Tick(text),
+        Event.Attach(Want(), text, "GET", "https://api.example/", false),
+        Event.Answered(Want(), text, null, 401, emptyList()),
+        Event.Changed(text),
+    )
+}
+
+private fun secret(fields: Fields, name: String) = Secret(fields.needText(name))
+
+/** The only member of an object: its name, and its value's members. */
+private fun tagged(what: String, value: JsonElement?): Pair<String, Fields> {
+    val (name, content) = (value as? JsonObject)?.entries?.singleOrNull() ?: throw Problem("  $what must be an object with one member")
+    return name to Fields("`$name`", content.takeUnless { it is JsonPrimitive } ?: throw Problem("  `$name` must be an object"))
+}
