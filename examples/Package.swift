@@ -2,10 +2,11 @@
 // One program for each provider. In a project of your own the dependency is the published package instead of a path.
 import PackageDescription
 
-let remint: [Target.Dependency] = [.product(name: "Remint", package: "remint-swift")]
+let remint = Target.Dependency.product(name: "Remint", package: "remint-swift")
 
+@MainActor
 func example(_ name: String, and dependencies: Target.Dependency...) -> Target {
-  .executableTarget(name: name, dependencies: remint + ["Program"] + dependencies, path: "swift/\(name)")
+  .executableTarget(name: name, dependencies: [remint, "Program"] + dependencies, path: "swift/\(name)")
 }
 
 let package = Package(
@@ -26,6 +27,6 @@ let package = Package(
     .target(name: "Program", path: "swift/Program"),
     // In an application of your own, the package of that name.
     .target(name: "Vapor", path: "swift/VaporShapes"),
-    .executableTarget(name: "DemoSwift", dependencies: remint, path: "demo/swift"),
+    .executableTarget(name: "DemoSwift", dependencies: [remint], path: "demo/swift"),
   ]
 )
