@@ -5,6 +5,7 @@ import dev.remint.Client
 import java.net.URI
 import java.net.URLEncoder
 import java.net.http.HttpClient
+import java.net.http.HttpRequest
 import java.net.http.HttpRequest.BodyPublishers
 import java.net.http.HttpResponse.BodyHandlers
 import java.util.concurrent.atomic.AtomicInteger
@@ -114,7 +115,7 @@ class Lane {
     }
 
     fun control(method: String, path: String, body: String? = null): JsonElement {
-        val request = java.net.http.HttpRequest.newBuilder(URI(url("control/$path")))
+        val request = HttpRequest.newBuilder(URI(url("control/$path")))
             .header("content-type", "application/json")
             .method(method, if (body == null) BodyPublishers.noBody() else BodyPublishers.ofString(body))
         val answer = HTTP.send(request.build(), BodyHandlers.ofString())
