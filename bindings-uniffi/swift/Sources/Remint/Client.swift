@@ -92,8 +92,15 @@ public final class Client: Sendable {
     ///   - force: Whether the cached token won't do. A pause that the server asked for is kept all the same.
     ///   - timeout: How long to wait; what the policy `caller_timeout` says unless given, which is 30 seconds.
     /// - Throws: ``RemintError``; `CancellationError` when the calling task is cancelled, which ends nobody else's waiting.
+    @inlinable
     public func token(minTTL: Duration = .zero, force: Bool = false, timeout: Duration? = nil) async throws -> Token {
-        if !force, minTTL == .zero, let token = driver.fresh(view) { return token }
+        // Inlinable, since the way into an asynchronous function and out of it takes longer than all the rest of answering from the cache.
+        if !force, minTTL == .zero, let token = peek() { return token }
+        return try await acquire(minTTL, force, timeout)
+    }
+
+    @usableFromInline
+    func acquire(_ minTTL: Duration, _ force: Bool, _ timeout: Duration?) async throws -> Token {
         let ask = Ask(minTTL: try minTTL.checked("minTTL"), force: force, deadline: try deadline(timeout))
         return try await driver.acquire(view, ask)
     }

@@ -22,6 +22,10 @@ public protocol TimeSource: Sendable {
 }
 
 extension TimeSource {
+    func now() -> Now {
+        Now(wall: wall(), boot: boot())
+    }
+
     public func sleep(milliseconds: Int64) async throws {
         try await Task.sleep(for: .milliseconds(milliseconds), clock: .continuous)
     }
@@ -31,25 +35,27 @@ extension TimeSource {
 struct SystemOrTestClock: Sendable {
     let test: (any TimeSource)?
 
+    func now() -> Now {
+        test?.now() ?? Now(wall: SystemOrTestClock.systemWall(), boot: SystemOrTestClock.systemBoot())
+    }
+
+    func boot() -> Int64 {
+        test?.boot() ?? SystemOrTestClock.systemBoot()
+    }
+
     /// Unix time, in milliseconds.
-    func wall() -> Int64 {
-        if let test { return test.wall() }
-        return SystemOrTestClock.read(CLOCK_REALTIME)
+    static func systemWall() -> Int64 {
+        read(CLOCK_REALTIME)
     }
 
     /// A clock that never goes back and counts the time that the machine is suspended for, in milliseconds.
-    func boot() -> Int64 {
-        if let test { return test.boot() }
+    static func systemBoot() -> Int64 {
         #if canImport(Darwin)
             // The one that `mach_continuous_time` reads; CLOCK_UPTIME_RAW stands still during sleep.
-            return Int64(clamping: clock_gettime_nsec_np(CLOCK_MONOTONIC_RAW) / 1_000_000)
+            Int64(clamping: clock_gettime_nsec_np(CLOCK_MONOTONIC_RAW) / 1_000_000)
         #else
-            return SystemOrTestClock.read(CLOCK_BOOTTIME)
+            read(CLOCK_BOOTTIME)
         #endif
-    }
-
-    func now() -> Now {
-        Now(wall: wall(), boot: boot())
     }
 
     /// Returns when `until` is reached on the boot clock, or the task is cancelled.

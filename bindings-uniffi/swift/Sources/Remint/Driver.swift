@@ -13,6 +13,11 @@ final class View: @unchecked Sendable {
     init(_ want: Want = Want()) {
         self.want = want
     }
+
+    fileprivate func token(_ wall: Int64, _ boot: Int64) -> Token? {
+        guard let lease, wall < lease.recheckWall, boot < lease.recheck else { return nil }
+        return lease.token
+    }
 }
 
 /// A token that is answered from without asking the core, while both clocks are before `recheck`. There is one for each cache key, so that withdrawing
@@ -99,18 +104,16 @@ final class Driver: Sendable {
 
     /// The token that may be answered with now. This is the whole hot path.
     func fresh(_ view: View) -> Token? {
-        let clock = host.clock
         // A test's clocks are its own code: not under a lock.
-        let given = clock.test.map { (wall: $0.wall(), boot: $0.boot()) }
-        let wall = given?.wall ?? clock.wall()
+        if let test = host.clock.test { return leases.withLock { [now = test.now()] in view.token(now.wall, now.boot) } }
+        let wall = SystemOrTestClock.systemWall()
         leases.lock()
         defer { leases.unlock() }
-        guard let lease = view.lease else { return nil }
         // Nothing has run out since in the same millisecond.
-        if wall == lease.seen { return lease.token }
-        guard wall < lease.recheckWall, given?.boot ?? clock.boot() < lease.recheck else { return nil }
-        if given == nil { lease.seen = wall }
-        return lease.token
+        if let lease = view.lease, lease.seen == wall { return lease.token }
+        let token = view.token(wall, SystemOrTestClock.systemBoot())
+        if token != nil { view.lease?.seen = wall }
+        return token
     }
 
     /// A token for a caller, who may be cancelled; the flight that they wait for goes on for the others.
@@ -231,7 +234,9 @@ final class Driver: Sendable {
         }
         for operation in step.operations {
             if let op = operation.op { state.running.insert(op) }
-            if case .use(let lease) = step.answer { state.flights[operation.flight, default: Flight()].key = lease.key }
+            var flight = state.flights[operation.flight] ?? Flight()
+            if case .use(let lease) = step.answer { flight.key = lease.key }
+            state.flights[operation.flight] = flight
             consequences.operations.append(operation)
         }
         for withdrawn in step.withdraw {
@@ -400,7 +405,7 @@ final class Driver: Sendable {
                 timer.cancel()
                 _ = isOver.claim()
                 // Late or not: there may be a new refresh token in it.
-                handle(event)
+                if case .fail = handle(event) { handle(.failed(op: op, kind: .hostError)) }
             } catch {
                 timer.cancel()
                 guard isOver.claim() else { return }
