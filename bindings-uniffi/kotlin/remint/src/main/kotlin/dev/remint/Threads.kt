@@ -1,5 +1,6 @@
 package dev.remint
 
+import java.util.concurrent.CompletableFuture
 import java.util.concurrent.Executor
 import java.util.concurrent.ScheduledThreadPoolExecutor
 import java.util.concurrent.SynchronousQueue
@@ -7,6 +8,8 @@ import java.util.concurrent.ThreadFactory
 import java.util.concurrent.ThreadPoolExecutor
 import java.util.concurrent.TimeUnit.MILLISECONDS
 import java.util.concurrent.TimeUnit.SECONDS
+import java.util.concurrent.locks.ReentrantLock
+import kotlin.concurrent.withLock
 
 /** The threads that all clients of a process share. They are daemons, and end when there is nothing to do. */
 internal object Threads {
@@ -25,5 +28,27 @@ internal object Threads {
         // What the task wakes may block: the timer's thread is for nobody.
         val future = timer.schedule({ executor.execute(task) }, millis, MILLISECONDS)
         return AutoCloseable { future.cancel(false) }
+    }
+    private val lock = ReentrantLock()
+    private val held = HashSet<CompletableFuture<Unit>>()
+    // What ends may begin something else, such as saving what was received.
+    private val hook = Thread({ while (true) lock.withLock { held.firstOrNull() }?.join() ?: break }, "remint")
+
+    /** The process does not end before [work] does, if it can help it: a refresh token may be on its way. */
+    fun hold(work: CompletableFuture<Unit>): Unit = lock.withLock {
+        if (held.add(work) && held.size == 1) unlessEnding { Runtime.getRuntime().addShutdownHook(hook) }
+    }
+
+    /** There is no hook while nothing is under way: it would keep an application's classes when the application has gone. */
+    fun release(work: CompletableFuture<Unit>): Unit = lock.withLock {
+        if (held.remove(work) && held.isEmpty()) unlessEnding { Runtime.getRuntime().removeShutdownHook(hook) }
+    }
+
+    private inline fun unlessEnding(change: () -> Unit) {
+        try {
+            change()
+        } catch (_: IllegalStateException) {
+            // The process is on its way out.
+        }
     }
 }

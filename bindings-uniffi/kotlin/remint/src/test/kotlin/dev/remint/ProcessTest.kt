@@ -9,6 +9,7 @@ import org.junit.jupiter.api.io.TempDir
 import java.lang.ref.WeakReference
 import java.nio.file.Files
 import java.nio.file.Path
+import java.time.Duration
 import java.util.concurrent.CompletableFuture
 import java.util.concurrent.TimeUnit
 import kotlin.system.exitProcess
@@ -73,10 +74,17 @@ class ProcessTest {
     }
 
     @Test
-    fun `no thread of ours keeps the process alive`() {
-        val (status, output) = java(main("Leave"))
+    fun `nobody who has stopped waiting keeps the process alive for longer than a request may take`() {
+        val (status, output) = java(main("Leave"), "never")
         assertEquals(0, status, output)
         assertTrue("left" in output, output)
+    }
+
+    @Test
+    fun `a refresh token that was sent is saved before the process ends`() {
+        val (status, output) = java(main("Leave"), "late")
+        assertEquals(0, status, output)
+        assertEquals(listOf("left", "saved R2"), output.lines().filter { it.isNotBlank() })
     }
 
     @Test
@@ -130,8 +138,18 @@ object LoadMain {
 object LeaveMain {
     @JvmStatic
     fun main(arguments: Array<String>) {
-        val client = Client("phoenix-wallet", "id", "s3cret") { http { CompletableFuture() } }
-        client.tokenAsync()
+        val answer = CompletableFuture<HttpResponse>()
+        val client = Client("rapidomize", "app-7", "s3cret") {
+            variable("tokenEndpoint", "https://auth.example.com/token")
+            variable("authorizationEndpoint", "https://auth.example.com/authorize")
+            requestTimeout(Duration.ofSeconds(2))
+            http { answer }
+        }
+        client.withSubject("alice", "R1") { refreshToken, _ -> println("saved $refreshToken") }.tokenAsync()
+        if ("late" in arguments) {
+            // Answered once the process is ending.
+            Runtime.getRuntime().addShutdownHook(Thread { answer.complete(TestServer.token("T2", more = ""","refresh_token":"R2"""")) })
+        }
         println("left")
     }
 }
