@@ -88,7 +88,7 @@ struct Provider {
 }
 
 impl Provider {
-    /// The options of its client, in the language's own casing.
+    /// The options of its client, as the driver of that language takes them.
     fn options(&self, host: Host, base: &str) -> String {
         let own = self.options.iter().map(|(name, value)| (*name, Value::from(value.replace("BASE", base))));
         let all = own.chain([
@@ -97,10 +97,8 @@ impl Provider {
             ("api_origins", json!([base.split('/').take(3).collect::<Vec<_>>().join("/")])),
             ("allow_loopback_http", true.into()),
         ]);
-        let cased = |name: &str| match host {
-            Host::Rust | Host::Python => name.to_owned(),
-            Host::Node | Host::Kotlin | Host::Swift => camel_case(name),
-        };
+        // The others name them one by one, or hand variables over as the profile has them.
+        let cased = |name: &str| if host == Host::Node { camel_case(name) } else { name.to_owned() };
         Value::Object(all.map(|(name, value)| (cased(name), value)).collect()).to_string()
     }
 }
