@@ -1,4 +1,4 @@
-// Measures us and the peers in one run, and prints how they compare. See ../../README.md.
+// Measures us and the peers in one run, and prints how they compare. See tests/bench/README.md.
 package bench
 
 import com.nimbusds.oauth2.sdk.AccessTokenResponse
@@ -49,8 +49,8 @@ private fun cachedToken(endpoint: String) {
     val spring = spring(endpoint).also { it.token() }
     val msal = msal(endpoint).also { it.token() }
     val manager = TokenManager(endpoint).also { it.token() }
-    val (wall, boot) = System.currentTimeMillis() + 3_600_000 to System.nanoTime() + 3_600_000_000_000
-    val twoClocks = work("two clock reads", TWO_CLOCKS) { if (System.currentTimeMillis() < wall && System.nanoTime() < boot) TOKEN else null }
+    val lease = Lease()
+    val twoClocks = work("two clock reads", TWO_CLOCKS) { lease.token() }
     compare("Cached token, at once", work("`client.peek()`") { client.peek() }, twoClocks)
     compare(
         "Cached token, blocking",
@@ -72,19 +72,22 @@ private fun awaited(endpoint: String) {
     val client = remint(endpoint).also { it.tokenBlocking() }
     val provider = ktorProvider(endpoint)
     runBlocking { provider.addRequestHeaders(HttpRequestBuilder()) }
-    val (wall, boot) = System.currentTimeMillis() + 3_600_000 to System.nanoTime() + 3_600_000_000_000
+    val lease = Lease()
     compare(
         "Cached token, suspending",
         suspendingWork("`client.token()`") { client.token() },
-        suspendingWork("two clock reads", TWO_CLOCKS) { if (System.currentTimeMillis() < wall && System.nanoTime() < boot) TOKEN else null },
-        suspendingWork("Ktor `BearerAuthProvider`, and a request to put it on", 1.0) { HttpRequestBuilder().also { provider.addRequestHeaders(it) } },
+        suspendingWork("two clock reads", TWO_CLOCKS) { lease.token() },
+        suspendingWork("Ktor `BearerAuthProvider`, and a request to put it on", 1.0) {
+            HttpRequestBuilder().also { provider.addRequestHeaders(it) }
+        },
         suspendingWork("that request alone") { HttpRequestBuilder() },
     )
 }
 
 /** What crosses the boundary: never on the way of a cached token. */
 private fun steps() {
-    val core = Core(Secret("""{"profile":"phoenix-wallet","client_id":"$ID","client_secret":"$SECRET","scope":"$SCOPE","policy":{"max_keys":10000000}}"""))
+    val credentials = """"client_id":"$ID","client_secret":"$SECRET","scope":"$SCOPE""""
+    val core = Core(Secret("""{"profile":"phoenix-wallet",$credentials,"policy":{"max_keys":10000000}}"""))
     val now = Now(1_700_000_000_000, 1_000_000)
     val entropy = ByteBuffer.allocateDirect(32)
     val headers = listOf(Header("content-type", Secret("application/json")))
@@ -155,13 +158,21 @@ private fun coldStart(endpoint: String) {
     report("Cold start: a first token in a fresh process", "ms", rounds, SOURCES.keys.map { name -> work(name) { } })
 }
 
+/** What a token costs that somebody else watches over: both clocks, and nothing else. */
+private class Lease {
+    private val wall = System.currentTimeMillis() + 3_600_000
+    private val boot = System.nanoTime() + 3_600_000_000_000
+
+    fun token(): String? = if (System.currentTimeMillis() < wall && System.nanoTime() < boot) TOKEN else null
+}
+
 private fun size() {
     val jar = checkNotNull(Dependencies.jar("dev.remint:remint")) { "Remint comes from somewhere else than its jar" }
-    val (library, packed) = ZipFile(jar).use { zip -> zip.entries().asSequence().single { it.name.endsWith(".so") }.let { it.size to it.compressedSize } }
+    val library = ZipFile(jar).use { zip -> zip.entries().asSequence().single { it.name.endsWith(".so") } }
     val own = listOf(
         Limit("the jar, with the library for one platform", jar.length() / 1e3, "KB", 400.0),
-        Limit("its library, packed", packed / 1e3, "KB"),
-        Limit("its library", library / 1e3, "KB"),
+        Limit("its library, packed", library.compressedSize / 1e3, "KB"),
+        Limit("its library", library.size / 1e3, "KB"),
     )
     val closures = CLOSURES.map { (name, root) ->
         val needed = Dependencies.of(root)

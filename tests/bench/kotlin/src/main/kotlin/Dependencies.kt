@@ -12,19 +12,27 @@ internal object Dependencies {
         // Trivial graph format: a line for each node, `#`, a line for each edge. One artefact has a node wherever it is asked for.
         val target = File(Dependencies::class.java.protectionDomain.codeSource.location.toURI()).parentFile
         val (nodes, arrows) = File(target, "dependencies.tgf").readText().split("\n#\n")
-        names = nodes.lines().associate { line -> line.substringBefore(' ') to line.substringAfter(' ').trim('(').split(":").let { "${it[0]}:${it[1]}" } }
+        names = nodes.lines().associate { line ->
+            val (node, artefact) = line.split(" ", limit = 2)
+            // In brackets where Maven took another version of it.
+            val (group, name) = artefact.trim('(').split(":")
+            node to "$group:$name"
+        }
         edges = arrows.trim().lines().map { it.split(" ") }.groupBy({ names.getValue(it[0]) }, { names.getValue(it[1]) })
     }
 
-    /** The jar of [root], given as `group:artifact`, and of all that it needs. */
+    /** The jar of [root], given as `group:artefact`, and of all that it needs. */
     fun of(root: String): Set<File> {
         val found = mutableSetOf<String>()
         val open = ArrayDeque(listOf(root))
-        while (open.isNotEmpty()) open.removeFirst().let { if (found.add(it)) open += edges[it].orEmpty() }
+        while (open.isNotEmpty()) {
+            val next = open.removeFirst()
+            if (found.add(next)) open += edges[next].orEmpty()
+        }
         return found.mapNotNull(::jar).toSet()
     }
 
-    /** None for those that only stand for others. */
+    /** None for an artefact that only stands for others. */
     fun jar(artefact: String): File? {
         val name = artefact.substringAfter(':')
         return classPath.find { Regex("${Regex.escape(name)}-\\d.*\\.jar").matches(it.name) }

@@ -25,13 +25,14 @@ internal inline fun work(name: String, target: Double? = null, crossinline run: 
 }
 
 /** The same in a coroutine. */
-internal inline fun suspendingWork(name: String, target: Double? = null, crossinline run: suspend () -> Any?): Work = object : Work(name, target) {
-    override fun time(count: Int): Double = runBlocking {
-        val start = System.nanoTime()
-        repeat(count) { sink.setOpaque(run()) }
-        (System.nanoTime() - start).toDouble() / count
+internal inline fun suspendingWork(name: String, target: Double? = null, crossinline run: suspend () -> Any?): Work =
+    object : Work(name, target) {
+        override fun time(count: Int): Double = runBlocking {
+            val start = System.nanoTime()
+            repeat(count) { sink.setOpaque(run()) }
+            (System.nanoTime() - start).toDouble() / count
+        }
     }
-}
 
 /** Where results go: a store that the compiler may neither leave out nor move out of the loop. */
 @PublishedApi

@@ -5,6 +5,7 @@ import com.google.auth.oauth2.UserCredentials
 import com.microsoft.aad.msal4j.ClientCredentialFactory
 import com.microsoft.aad.msal4j.ClientCredentialParameters
 import com.microsoft.aad.msal4j.ConfidentialClientApplication
+import com.microsoft.aad.msal4j.HttpResponse
 import com.microsoft.aad.msal4j.IHttpClient
 import dev.remint.Client
 import io.ktor.client.plugins.auth.providers.BearerAuthProvider
@@ -79,7 +80,7 @@ internal fun msal(endpoint: String): TokenSource {
     // It insists on https and Microsoft's addresses, so that what it sends is brought to the loopback server by the hook for it.
     val http = IHttpClient { request ->
         val answer = post(endpoint, request.body())
-        com.microsoft.aad.msal4j.HttpResponse().statusCode(answer.statusCode()).body(answer.body()).apply { addHeaders(answer.headers().map()) }
+        HttpResponse().statusCode(answer.statusCode()).body(answer.body()).apply { addHeaders(answer.headers().map()) }
     }
     val application = ConfidentialClientApplication.builder(ID, ClientCredentialFactory.createFromSecret(SECRET))
         .authority("https://login.microsoftonline.com/11111111-1111-1111-1111-111111111111")

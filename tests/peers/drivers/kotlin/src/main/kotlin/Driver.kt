@@ -1,9 +1,10 @@
 // Does to `Client` what it reads, one JSON object per line. Told `java`, it uses what Java has: blocking verbs, threads, OkHttp;
-// otherwise suspending verbs, coroutines and Ktor. See ../../README.md.
+// otherwise suspending verbs, coroutines and Ktor. See tests/peers/README.md.
 package peers
 
 import dev.remint.Client
 import dev.remint.Notice
+import dev.remint.OnRotated
 import dev.remint.RemintException
 import dev.remint.Token
 import java.io.ByteArrayOutputStream
@@ -64,13 +65,15 @@ private class Driver(private val style: Style) {
             "exchange" -> {
                 val rotated = synchronizedList<String>()
                 val subject = words.text("subject")
-                val token = style.exchange(held.client, words.text("callback"), words.text("session"), subject) { refreshToken, _ -> rotated += refreshToken }
+                val onRotated = OnRotated { refreshToken, _ -> rotated += refreshToken }
+                val token = style.exchange(held.client, words.text("callback"), words.text("session"), subject, onRotated)
                 clients[words.text("view")] = Held(held.client.withSubject(subject), held.notices, held.losses, rotated)
                 about(token)
             }
             "adopt" -> {
                 val rotated = synchronizedList<String>()
-                val view = held.client.withSubject(words.text("subject"), words.text("refresh_token")) { refreshToken, _ -> rotated += refreshToken }
+                val onRotated = OnRotated { refreshToken, _ -> rotated += refreshToken }
+                val view = held.client.withSubject(words.text("subject"), words.text("refresh_token"), onRotated)
                 clients[words.text("view")] = Held(view, held.notices, held.losses, rotated)
                 null
             }
@@ -133,7 +136,8 @@ private fun about(error: RemintException) = mapOf(
     "shown" to "${error.stackTraceToString()} ${serialized(error)}",
 )
 
-private fun about(notice: Notice) = mapOf("notice" to notice.name, "detail" to notice.detail, "key" to notice.key, "flight" to notice.flight, "shown" to "$notice")
+private fun about(notice: Notice) =
+    mapOf("notice" to notice.name, "detail" to notice.detail, "key" to notice.key, "flight" to notice.flight, "shown" to "$notice")
 
 /** What Java's serialization would write of it, where it may. */
 private fun serialized(value: Any): String {
