@@ -2,7 +2,7 @@
 import PackageDescription
 
 // The Rust core, in two ways. Linux: a static library that `pkg-config` finds by `lib/remint.pc`, without unsafe flags and without an
-// rpath, so that a tagged package may depend on this one. Apple platforms: an XCFramework, which `scripts/xcframework.sh` builds.
+// rpath, so that a tagged package may depend on this one. Apple platforms: [.iOS(.v16), .macOS(.v13)],
 #if os(Linux)
     let core: Target = .systemLibrary(name: "CRemint", pkgConfig: "remint")
 #else
@@ -11,7 +11,7 @@ import PackageDescription
 
 let package = Package(
     name: "remint",
-    platforms: [.iOS(.v16), .macOS(.v13), .tvOS(.v16), .watchOS(.v9), .visionOS(.v1)],
+    platforms: [.iOS(.v16), .macOS(.v13)],
     products: [
         // What applications import.
         .library(name: "Remint", targets: ["Remint"]),

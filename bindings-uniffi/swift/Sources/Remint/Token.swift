@@ -73,7 +73,7 @@ public struct Authorization: Sendable {
     public let url: URL
 
     /// Opaque, serializable and secret: keep it with the web session, or in the Keychain of a mobile app, and hand it to
-    /// ``Client/exchange(callback:session:subject:timeout:onRotated:)-(String,_,_,_,_)``.
+    /// `Client.exchange` when the browser is back.
     public let session: String
 }
 
