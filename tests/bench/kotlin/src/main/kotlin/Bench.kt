@@ -39,8 +39,6 @@ fun main() {
         coldStart(server.endpoint)
     }
     size()
-    // Nobody's threads keep it.
-    System.exit(0)
 }
 
 private fun cachedToken(endpoint: String) {
