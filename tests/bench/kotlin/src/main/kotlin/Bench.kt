@@ -82,6 +82,14 @@ private fun awaited(endpoint: String) {
     )
 }
 
+/** A token that is good while both clocks say so, and nothing else: nobody can do with less. */
+private class Lease {
+    private val wall = System.currentTimeMillis() + 3_600_000
+    private val boot = System.nanoTime() + 3_600_000_000_000
+
+    fun token(): String? = if (System.currentTimeMillis() < wall && System.nanoTime() < boot) TOKEN else null
+}
+
 /** What crosses the boundary: never on the way of a cached token. */
 private fun steps() {
     val credentials = """"client_id":"$ID","client_secret":"$SECRET","scope":"$SCOPE""""
@@ -154,14 +162,6 @@ private fun coldStart(endpoint: String) {
     // The first round reads files that are not in memory yet.
     val rounds = List(COLD_ROUNDS + 1) { SOURCES.keys.map(::run) }.drop(1)
     report("Cold start: a first token in a fresh process", "ms", rounds, SOURCES.keys.map { name -> work(name) { } })
-}
-
-/** What a token costs that somebody else watches over: both clocks, and nothing else. */
-private class Lease {
-    private val wall = System.currentTimeMillis() + 3_600_000
-    private val boot = System.nanoTime() + 3_600_000_000_000
-
-    fun token(): String? = if (System.currentTimeMillis() < wall && System.nanoTime() < boot) TOKEN else null
 }
 
 private fun size() {

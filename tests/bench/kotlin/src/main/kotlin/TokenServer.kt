@@ -49,5 +49,6 @@ internal const val ID = "wallet-client"
 internal const val SECRET = "s3cr3t-of-the-wallet"
 internal const val SCOPE = "wallets:read wallets:write"
 internal val TOKEN = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.".padEnd(800, 'a')
+
 // Without a scope, for it is granted as it was asked for (RFC 6749 section 5.1): MSAL4J asks for one that nobody else knows.
 internal val ANSWER = """{"access_token":"$TOKEN","token_type":"Bearer","expires_in":3600}""".toByteArray()
