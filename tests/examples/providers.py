@@ -89,8 +89,16 @@ def typescript(host, authority):
     compiler = [str(js / "node_modules/.bin/tsc"), *words.split(), "--typeRoots", str(js / "node_modules/@types")]
     checked = subprocess.run([*compiler, "--outDir", str(out), str(EXAMPLES / "node/errors.mts")], stdout=subprocess.PIPE, text=True)
     assert checked.returncode == 0, checked.stdout
-    program = ["node", str(out / "errors.mjs")]
+    outcomes(["node", str(out / "errors.mjs")], authority)
 
+
+def java(host, authority):
+    """The program in Java, whose futures wrap what is thrown."""
+    outcomes(programs.java("JavaWallet"), authority)
+
+
+def outcomes(program, authority):
+    """A program that tells the three families of errors apart: each of them, and none."""
     lane = authority.lane()
     variables = lane.environment("phoenix-wallet")
     code, out, err = programs.ended(program, variables)
@@ -109,6 +117,35 @@ def typescript(host, authority):
 
     code, out, err = programs.ended(program, {**variables, "TOKEN_ENDPOINT": "http://auth.example/token"})
     assert code == 1 and "invalid_option" in err and "tokenEndpoint" in err, err
+
+
+def spring(host, authority):
+    """A Spring Boot application: its configuration says which provider, and the client is a bean."""
+    lane = authority.lane()
+    out, err = programs.ended_well(programs.java("wallet.WalletApplicationKt", "kotlin/spring"), lane.environment("phoenix-wallet"))
+    assert accepted(out, "/v1/wallets")["scope"] == "wallets:read"
+    assert "fetched" in err.lower(), err
+    tidy(lane, "token")
+
+
+def vapor(host, authority):
+    lane = authority.lane()
+    variables = lane.environment("phoenix-wallet")
+    out, _ = programs.ended_well(programs.swift("VaporApp"), variables)
+    assert accepted(out, "/v1/wallets")["scope"] == "wallets:read"
+    tidy(lane, "token")
+
+
+def mobile_back_end(host, authority):
+    """The half that holds the secret: a URL for the app, fit for no cache."""
+    lane = authority.lane()
+    out, _ = programs.ended_well(programs.swift("MobileBackEnd"), lane.environment("phoenix-market"))
+    frame, caching = out.splitlines()
+    frame = json.loads(frame)
+    assert caching == "cache-control: no-store", caching
+    assert 300 <= frame["expiresIn"] <= 3600, frame["expiresIn"]
+    status, _, page = programs.get(frame["url"])
+    assert status == 200 and "The token is good" in page, status
 
 
 def accepted(text, path):
@@ -135,4 +172,8 @@ TESTS = [
     (ALL, rapidomize),
     (ALL, without_variables),
     (("node",), typescript),
+    (("kotlin",), java),
+    (("kotlin",), spring),
+    (("swift",), vapor),
+    (("swift",), mobile_back_end),
 ]

@@ -89,9 +89,17 @@ const SUITES: &[Suite] = &[
         Program::Kotlin("tests/vectors/runners/kotlin", "dev.remint.vectors.MainKt tests/vectors"),
     ),
     Suite::new("hosts-kotlin", Report::Plain, Program::Kotlin("tests/hosts/kotlin", "dev.remint.hosts.MainKt")),
+    Suite::new(
+        "packaging-kotlin",
+        Report::Pytest,
+        Program::Python("tests/packaging/kotlin", "-m pytest -q tests/packaging/kotlin"),
+    )
+    .with(&[Host::Kotlin]),
     Suite::new("unit-swift", Report::Swift, Program::SwiftTest),
     Suite::new("vectors-swift", Report::Plain, Program::Swift("tests", "VectorsSwift tests/vectors")),
     Suite::new("hosts-swift", Report::Plain, Program::Swift("tests", "HostsSwift")),
+    Suite::new("packaging-swift", Report::Plain, Program::Python("", "tests/packaging/swift/test_package.py"))
+        .with(&[Host::Swift]),
     Suite::new("examples", Report::Plain, Program::Python("examples/python", "tests/examples/run.py"))
         .with(&[Host::Node, Host::Kotlin, Host::Swift])
         .builds(&[
@@ -237,9 +245,12 @@ impl Suite {
             Program::SwiftTest => (swift::test(tree)?, ""),
             Program::Generated => return uniffi::check(tree, log),
         };
-        if matches!(host, Host::Kotlin | Host::Swift) {
+        if self.hosts().any(|host| matches!(host, Host::Kotlin | Host::Swift)) {
+            // No cargo where Swift is, and none in an empty project.
             log.run(tree.cargo().args(["build", "--quiet", "--package", "authority"]))?;
-            command.env("REMINT_AUTHORITY", authority::program(tree));
+            command
+                .env("REMINT_AUTHORITY", authority::program(tree))
+                .env("REMINT_SWIFT", swift::quoted(&swift::launcher(tree))?);
         }
         for word in words.split_whitespace() {
             command.args(files(tree, word)?);

@@ -37,7 +37,7 @@ pub fn needs() -> Vec<Need> {
 /// The step after which [`command`] works.
 pub fn step(tree: &Tree) -> Result<Step<'_>> {
     if is_installed() {
-        return Ok(Step::new("Swift", "the one on the path", move |log| launch(tree, log, INSTALLED.to_owned())));
+        return Ok(Step::new("Swift", "the one on the path", move |log| launch(tree, log, INSTALLED)));
     }
     let entry = entry()?;
     let dir = entry.dir.display();
@@ -59,7 +59,7 @@ pub fn step(tree: &Tree) -> Result<Step<'_>> {
             }
             Ok(())
         })?;
-        launch(tree, log, script(tree, &entry.dir.join("root"))?)
+        launch(tree, log, &script(tree, &entry.dir.join("root"))?)
     }))
 }
 
@@ -69,7 +69,6 @@ pub fn command(tree: &Tree, program: impl AsRef<Path>) -> Result<Command> {
     ensure!(launcher.exists(), "there is no {}; the step that gets Swift failed", tree.show(&launcher));
     let mut command = Command::new(launcher);
     command.current_dir(&tree.root).arg(program.as_ref());
-    command.env("PKG_CONFIG_PATH", tree.packages().join(package::SWIFT).join("lib"));
     Ok(command)
 }
 
@@ -134,10 +133,11 @@ fn scratch(tree: &Tree, folder: &str) -> PathBuf {
 }
 
 /// Writes the launcher, and tries it.
-fn launch(tree: &Tree, log: &mut Log, script: String) -> Result<Outcome> {
+fn launch(tree: &Tree, log: &mut Log, script: &str) -> Result<Outcome> {
     let launcher = launcher(tree);
     fs::create_dir_all(tree.installed(Host::Swift))?;
-    fs::write(&launcher, script)?;
+    let library = quoted(&tree.packages().join(package::SWIFT).join("lib"))?;
+    fs::write(&launcher, script.replace("LIBRARY", &library))?;
     fs::set_permissions(&launcher, fs::Permissions::from_mode(0o755))?;
     let text = log.read(command(tree, "swift")?.arg("--version"))?;
     let line = text.lines().find(|line| line.contains("Swift version")).context("`swift --version` says no version")?;
@@ -156,7 +156,7 @@ fn entry() -> Result<Entry> {
 }
 
 /// The program that runs another one where Swift is; those that test in other languages start ours by it.
-fn launcher(tree: &Tree) -> PathBuf {
+pub fn launcher(tree: &Tree) -> PathBuf {
     tree.installed(Host::Swift).join("run")
 }
 
@@ -189,6 +189,8 @@ const MARK: &str = ".library";
 const INSTALLED: &str = "\
 #!/bin/sh -e
 # Runs a command where Swift is: here. `cargo xtask` wrote it.
+PKG_CONFIG_PATH=${PKG_CONFIG_PATH-LIBRARY}
+export PKG_CONFIG_PATH
 exec \"$@\"
 ";
 const LAUNCHER: &str = r#"#!/bin/sh -e
@@ -207,8 +209,8 @@ for file in /etc/hosts /etc/resolv.conf; do
 done
 mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
-PATH=$PATH:/usr/sbin:/sbin HOME=/root
-export PATH HOME
+PATH=$PATH:/usr/sbin:/sbin HOME=/root PKG_CONFIG_PATH=${PKG_CONFIG_PATH-LIBRARY}
+export PATH HOME PKG_CONFIG_PATH
 # What rustup sets for its own programs.
 unset LD_LIBRARY_PATH
 exec chroot "$root" env --chdir="$PWD" "$@"
