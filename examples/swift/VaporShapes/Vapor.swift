@@ -1,5 +1,5 @@
 // The few shapes of Vapor 4 that the two back ends beside this folder use, by Vapor's names, and no more of it than that:
-// so they compile and run here, where there is no other package. In your application this target is Vapor itself.
+// so they compile and run here, without Vapor. In your application this target is Vapor itself.
 import Foundation
 
 /// Vapor's HTTP client. It is here because its name meets `Remint.Client`.
