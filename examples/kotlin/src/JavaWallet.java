@@ -9,6 +9,7 @@ import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 
@@ -34,7 +35,7 @@ public final class JavaWallet {
             .clientSecret(VARIABLES.get("CLIENT_SECRET"))
             .scope("wallets:read")
             .allowLoopbackHttp(true)
-            .onNotice(System.err::println);
+            .onNotice(notice -> System.err.println(notice.getName() + " " + Objects.toString(notice.getDetail(), "")));
         if (VARIABLES.containsKey("TOKEN_ENDPOINT")) builder.variable("tokenEndpoint", VARIABLES.get("TOKEN_ENDPOINT"));
         if (VARIABLES.containsKey("BASE_URL")) builder.variable("baseUrl", BASE_URL);
         return builder.build();
