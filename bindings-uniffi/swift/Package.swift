@@ -1,8 +1,8 @@
 // swift-tools-version: 6.0
 import PackageDescription
 
-// The Rust core, in two ways. Linux: a static library that `pkg-config` finds by `lib/remint.pc`, without unsafe flags and without an
-// rpath, so that a tagged package may depend on this one. Apple platforms: [.iOS(.v16), .macOS(.v13)],
+// The Rust core, in two ways. Linux: a static library that `pkg-config` finds by `lib/remint.pc`, without unsafe flags
+// and without an rpath, so that a tagged package may depend on this one. Apple platforms: [.iOS(.v16), .macOS(.v13)],
 #if os(Linux)
     let core: Target = .systemLibrary(name: "CRemint", pkgConfig: "remint")
 #else

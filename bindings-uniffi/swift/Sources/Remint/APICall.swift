@@ -8,13 +8,14 @@ internal import RemintCore
 extension Client {
     /// One API call: the token on it, redirects followed, and one repetition after a 401 where another token may help.
     ///
-    /// Redirects are followed as browsers do, at most 20, and what this client put on the request is taken off where the origin changes. A request whose
-    /// body is an `httpBodyStream` can be sent only once: it is not repeated, and the notice `body_not_replayable` says so.
+    /// Redirects are followed as browsers do, at most 20, and what this client put on the request is taken off where
+    /// the origin changes. A request whose body is an `httpBodyStream` can be sent only once: it is not repeated, and
+    /// the notice `body_not_replayable` says so.
     ///
     /// - Parameter request: The request. Its origin must be one that the profile or the option `apiOrigins` names.
     /// - Returns: The answer's body and head, whatever its status.
-    /// - Throws: ``RemintError`` if there is no token, or if the token must not be sent there; what the transport throws, such as a `URLError`;
-    ///   `CancellationError` when the calling task is cancelled.
+    /// - Throws: ``RemintError`` if there is no token, or if the token must not be sent there; what the transport
+    ///   throws, such as a `URLError`; `CancellationError` when the calling task is cancelled.
     public func data(for request: URLRequest) async throws -> (Data, HTTPURLResponse) {
         let isReplayable = request.httpBodyStream == nil
         var ask = Ask()
@@ -34,7 +35,8 @@ extension Client {
         }
     }
 
-    /// Sends a request, and what redirects make of it. Says beside the last answer whether it came to a request with the token on it.
+    /// Sends a request, and what redirects make of it. Says beside the last answer whether it came to a request with
+    /// the token on it.
     private func follow(_ hop: inout Hop, _ attached: Attached) async throws -> (HTTPResponse, Bool) {
         var ours: [HTTPHeader]? = attached.headers
         for _ in 0...20 {
@@ -74,7 +76,8 @@ private struct Hop {
 
     /// Becomes the next request of a chain of redirects (Fetch standard, HTTP-redirect fetch).
     mutating func follow(_ location: String, _ status: Int) throws {
-        guard let url = URL(string: location, relativeTo: request.url)?.absoluteURL, ["http", "https"].contains(url.scheme?.lowercased())
+        guard let url = URL(string: location, relativeTo: request.url)?.absoluteURL,
+            ["http", "https"].contains(url.scheme?.lowercased())
         else { throw URLError(.redirectToNonExistentLocation) }
         request.url = url
         let isSafe = request.method == "GET" || request.method == "HEAD"
@@ -83,11 +86,14 @@ private struct Hop {
             request.body = nil
             original.httpBody = nil
             original.httpBodyStream = nil
-            for name in ["content-encoding", "content-language", "content-location", "content-type", "content-length"] { request.remove(name) }
+            for name in ["content-encoding", "content-language", "content-location", "content-type", "content-length"] {
+                request.remove(name)
+            }
         } else if original.httpBodyStream != nil {
             throw RemintError(
                 "body_not_replayable", .usage,
-                "the body is a stream, which can be sent only once, and a redirect asks for it again: send it as `httpBody`, or to where it leads")
+                "the body is a stream, which can be sent only once, and a redirect asks for it again: send it as `httpBody`, or to where it leads"
+            )
         }
     }
 }
@@ -115,7 +121,8 @@ extension HTTPResponse {
     fileprivate func head(_ url: URL) throws -> HTTPURLResponse {
         if let original { return original }
         let fields = Dictionary(headers.map { ($0.name, $0.value) }, uniquingKeysWith: { "\($0), \($1)" })
-        guard let head = HTTPURLResponse(url: url, statusCode: status, httpVersion: "HTTP/1.1", headerFields: fields) else {
+        guard let head = HTTPURLResponse(url: url, statusCode: status, httpVersion: "HTTP/1.1", headerFields: fields)
+        else {
             throw URLError(.badServerResponse)
         }
         return head

@@ -4,14 +4,17 @@
 
     /// Foundation's own HTTP, with the `WWW-Authenticate` of a 401 hidden from what comes after it.
     ///
-    /// Foundation on Linux (as of Swift 6.0) reads that header even where nobody asks it to, and then ends the process where a challenge is a bare scheme, such as
-    /// `Bearer`; where there is a `Basic` challenge, it sends the request again or leaves it unanswered. To answer a challenge is the core's business.
+    /// Foundation on Linux (as of Swift 6.0) reads that header even where nobody asks it to, and then ends the process
+    /// where a challenge is a bare scheme, such as `Bearer`; where there is a `Basic` challenge, it sends the request
+    /// again or leaves it unanswered. To answer a challenge is the core's business.
     final class ChallengeBlindProtocol: URLProtocol {
         private var inner: URLProtocol?
 
         /// Puts it in the place of Foundation's own in a configuration.
         static func install(in configuration: URLSessionConfiguration) {
-            configuration.protocolClasses = configuration.protocolClasses?.map { $0 == foundations ? ChallengeBlindProtocol.self : $0 }
+            configuration.protocolClasses = configuration.protocolClasses?.map {
+                $0 == foundations ? ChallengeBlindProtocol.self : $0
+            }
         }
 
         /// The answer as the server gave it.
@@ -29,7 +32,8 @@
 
         override func startLoading() {
             guard let task, let client else { return }
-            let inner = ChallengeBlindProtocol.foundations?.init(task: task, cachedResponse: cachedResponse, client: Client(client))
+            let inner = ChallengeBlindProtocol.foundations?.init(
+                task: task, cachedResponse: cachedResponse, client: Client(client))
             self.inner = inner
             inner?.startLoading()
         }
@@ -47,8 +51,12 @@
             return classes?.first { $0.canInit(with: URLRequest(url: url)) }
         }()
 
-        fileprivate static func renamed(_ response: HTTPURLResponse, from name: String, to other: String) -> HTTPURLResponse? {
-            guard response.statusCode == 401, let url = response.url, let value = response.value(forHTTPHeaderField: name) else { return nil }
+        fileprivate static func renamed(_ response: HTTPURLResponse, from name: String, to other: String)
+            -> HTTPURLResponse?
+        {
+            guard response.statusCode == 401, let url = response.url,
+                let value = response.value(forHTTPHeaderField: name)
+            else { return nil }
             var fields = [other: value]
             for case (let field as String, let value as String) in response.allHeaderFields
             where field.caseInsensitiveCompare(name) != .orderedSame {
@@ -67,13 +75,18 @@
 
             func urlProtocolDidFinishLoading(_ inner: URLProtocol) {
                 // The task's response is what the challenge would be read from.
-                if let response = inner.task?.response as? HTTPURLResponse, let hidden = renamed(response, from: header, to: alias) {
+                if let response = inner.task?.response as? HTTPURLResponse,
+                    let hidden = renamed(response, from: header, to: alias)
+                {
                     outer.urlProtocol(inner, didReceive: hidden, cacheStoragePolicy: .notAllowed)
                 }
                 outer.urlProtocolDidFinishLoading(inner)
             }
 
-            func urlProtocol(_ inner: URLProtocol, didReceive response: URLResponse, cacheStoragePolicy policy: URLCache.StoragePolicy) {
+            func urlProtocol(
+                _ inner: URLProtocol, didReceive response: URLResponse,
+                cacheStoragePolicy policy: URLCache.StoragePolicy
+            ) {
                 outer.urlProtocol(inner, didReceive: response, cacheStoragePolicy: policy)
             }
 

@@ -8,8 +8,8 @@ internal import RemintCore
 /// let (data, response) = try await wallet.data(for: URLRequest(url: url))
 /// ```
 ///
-/// Nothing is requested before somebody asks for a token. A task that is cancelled just stops waiting: what it waited for goes on for the others. A
-/// client that is let go without ``close()`` leaves nothing behind.
+/// Nothing is requested before somebody asks for a token. A task that is cancelled just stops waiting: what it waited
+/// for goes on for the others. A client that is let go without ``close()`` leaves nothing behind.
 public final class Client: Sendable {
     let driver: Driver
     let view: View
@@ -19,12 +19,15 @@ public final class Client: Sendable {
     /// - Parameters:
     ///   - profile: The name of a built-in profile, or the text of a profile document.
     ///   - clientID: The client's identifier (RFC 6749 section 2.2).
-    ///   - clientSecret: The client's secret. None for a public client, such as a mobile app: what is in a binary is no secret.
-    ///   - scope: The scope to ask for (RFC 6749 section 3.3), one element for each part; the profile's own unless given.
+    ///   - clientSecret: The client's secret. None for a public client, such as a mobile app: what is in a binary is no
+    ///     secret.
+    ///   - scope: The scope to ask for (RFC 6749 section 3.3), one element for each part; the profile's own unless
+    ///     given.
     ///   - configuration: Everything else.
     /// - Throws: ``RemintError`` with a code such as `invalid_option` or `invalid_profile`.
     public convenience init(
-        _ profile: String, clientID: String? = nil, clientSecret: String? = nil, scope: [String]? = nil, configuration: Configuration = Configuration()
+        _ profile: String, clientID: String? = nil, clientSecret: String? = nil, scope: [String]? = nil,
+        configuration: Configuration = Configuration()
     ) throws {
         try self.init(profile, clientID, clientSecret.map { .text($0) } ?? .none, nil, scope, configuration)
     }
@@ -34,19 +37,23 @@ public final class Client: Sendable {
     /// - Parameters:
     ///   - profile: The name of a built-in profile, or the text of a profile document.
     ///   - clientID: The client's identifier (RFC 6749 section 2.2).
-    ///   - scope: The scope to ask for (RFC 6749 section 3.3), one element for each part; the profile's own unless given.
+    ///   - scope: The scope to ask for (RFC 6749 section 3.3), one element for each part; the profile's own unless
+    ///     given.
     ///   - configuration: Everything else.
-    ///   - clientSecret: Gives the client's secret as it is now. If it throws, the token request fails with `host_error`.
+    ///   - clientSecret: Gives the client's secret as it is now. If it throws, the token request fails with
+    ///     `host_error`.
     /// - Throws: ``RemintError`` with a code such as `invalid_option` or `invalid_profile`.
     public convenience init(
-        _ profile: String, clientID: String? = nil, scope: [String]? = nil, configuration: Configuration = Configuration(),
+        _ profile: String, clientID: String? = nil, scope: [String]? = nil,
+        configuration: Configuration = Configuration(),
         clientSecret: @escaping SecretProvider
     ) throws {
         try self.init(profile, clientID, .provided, clientSecret, scope, configuration)
     }
 
     private init(
-        _ profile: String, _ clientID: String?, _ secret: ClientSecret, _ provider: SecretProvider?, _ scope: [String]?, _ configuration: Configuration
+        _ profile: String, _ clientID: String?, _ secret: ClientSecret, _ provider: SecretProvider?, _ scope: [String]?,
+        _ configuration: Configuration
     ) throws {
         let options = try configuration.json(profile: profile, clientID: clientID, clientSecret: secret, scope: scope)
         let core: Core
@@ -56,9 +63,12 @@ public final class Client: Sendable {
             throw RemintError(failure)
         }
         let http: any HTTPClient =
-            if let transport = configuration.transport { CustomTransport(transport: transport) } else { URLSessionTransport(configuration.urlSession) }
+            if let transport = configuration.transport { CustomTransport(transport: transport) } else {
+                URLSessionTransport(configuration.urlSession)
+            }
         let host = Host(
-            http: http, clock: SystemOrTestClock(test: configuration.clock), random: configuration.random, clientSecret: provider,
+            http: http, clock: SystemOrTestClock(test: configuration.clock), random: configuration.random,
+            clientSecret: provider,
             store: configuration.store, onNotice: configuration.onNotice)
         driver = Driver(core: core, host: host)
         view = View()
@@ -76,7 +86,9 @@ public final class Client: Sendable {
     ///   - apiOrigins: Where the token may be sent, as in `https://api.example`.
     ///   - configuration: Everything else, such as a transport.
     /// - Throws: ``RemintError`` with the code `invalid_option`.
-    public static func fixed(_ token: String, apiOrigins: [String] = [], configuration: Configuration = Configuration()) throws -> Client {
+    public static func fixed(_ token: String, apiOrigins: [String] = [], configuration: Configuration = Configuration())
+        throws -> Client
+    {
         var configuration = configuration
         configuration.apiToken = token
         configuration.apiOrigins += apiOrigins
@@ -91,10 +103,12 @@ public final class Client: Sendable {
     ///   - minTTL: How much life the token must have left. If the server gives less, the code is `min_ttl_unavailable`.
     ///   - force: Whether the cached token won't do. A pause that the server asked for is kept all the same.
     ///   - timeout: How long to wait; what the policy `caller_timeout` says unless given, which is 30 seconds.
-    /// - Throws: ``RemintError``; `CancellationError` when the calling task is cancelled, which ends nobody else's waiting.
+    /// - Throws: ``RemintError``; `CancellationError` when the calling task is cancelled, which ends nobody else's
+    ///   waiting.
     @inlinable
     public func token(minTTL: Duration = .zero, force: Bool = false, timeout: Duration? = nil) async throws -> Token {
-        // Inlinable, since the way into an asynchronous function and out of it takes longer than all the rest of answering from the cache.
+        // Inlinable, since the way into an asynchronous function and out of it takes longer than all the rest of
+        // answering from the cache.
         if !force, minTTL == .zero, let token = peek() { return token }
         return try await acquire(minTTL, force, timeout)
     }
@@ -133,7 +147,9 @@ public final class Client: Sendable {
     ///   - headers: The answer's header lines.
     /// - Returns: Whether to ask for a token again and to send the request once more.
     /// - Throws: ``RemintError``.
-    public func reject(_ token: Token, method: String, url: URL, status: Int, headers: [HTTPHeader] = []) async throws -> Bool {
+    public func reject(_ token: Token, method: String, url: URL, status: Int, headers: [HTTPHeader] = []) async throws
+        -> Bool
+    {
         try answered(token.storage.call, url, status, headers) == .retry
     }
 
@@ -144,22 +160,27 @@ public final class Client: Sendable {
     ///   - scope: The scope to ask for; the client's own unless given.
     ///   - parameters: Further parameters of the authorization request, such as `prompt`.
     /// - Throws: ``RemintError`` with the code `invalid_option`.
-    public func authorizationURL(redirectURI: String? = nil, scope: [String]? = nil, parameters: [String: String] = [:]) async throws -> Authorization {
-        let flow = Flow.authorizationUrl(redirectUri: redirectURI ?? "", scope: scope ?? view.want.scope, parameters: parameters)
+    public func authorizationURL(redirectURI: String? = nil, scope: [String]? = nil, parameters: [String: String] = [:])
+        async throws -> Authorization
+    {
+        let flow = Flow.authorizationUrl(
+            redirectUri: redirectURI ?? "", scope: scope ?? view.want.scope, parameters: parameters)
         switch driver.handle(.start(flow: flow, deadline: nil)) {
         case .authorization(let url, let session): return Authorization(url: try url.asURL(), session: session.expose())
         case let answer: throw driver.unexpected(answer)
         }
     }
 
-    /// Ends what ``authorizationURL(redirectURI:scope:parameters:)`` began (RFC 6749 section 4.1.3). `state`, PKCE and `iss` are checked.
+    /// Ends what ``authorizationURL(redirectURI:scope:parameters:)`` began (RFC 6749 section 4.1.3). `state`, PKCE and
+    /// `iss` are checked.
     ///
     /// - Parameters:
     ///   - callback: The URL that the browser came back with, or its query.
     ///   - session: The session that came with the authorization URL.
     ///   - subject: The user, by your own name for them; this client's subject unless given.
     ///   - timeout: How long to wait; what the policy `caller_timeout` says unless given, which is 30 seconds.
-    ///   - onRotated: Called with the refresh token, and later with each that replaces it, before the access token is handed out.
+    ///   - onRotated: Called with the refresh token, and later with each that replaces it, before the access token is
+    ///     handed out.
     /// - Throws: ``RemintError``, with codes such as `state_mismatch`, `access_denied` and `invalid_grant`.
     public func exchange(
         callback: String, session: String, subject: String? = nil, timeout: Duration? = nil, onRotated: OnRotated? = nil
@@ -177,41 +198,51 @@ public final class Client: Sendable {
         }
     }
 
-    /// Ends what ``authorizationURL(redirectURI:scope:parameters:)`` began. `callback` is the URL that the browser came back with.
+    /// Ends what ``authorizationURL(redirectURI:scope:parameters:)`` began. `callback` is the URL that the browser came
+    /// back with.
     public func exchange(
         callback: URL, session: String, subject: String? = nil, timeout: Duration? = nil, onRotated: OnRotated? = nil
     ) async throws -> Token {
-        try await exchange(callback: callback.absoluteString, session: session, subject: subject, timeout: timeout, onRotated: onRotated)
+        try await exchange(
+            callback: callback.absoluteString, session: session, subject: subject, timeout: timeout,
+            onRotated: onRotated)
     }
 
-    /// Ends what ``authorizationURL(redirectURI:scope:parameters:)`` began. `callback` is what a web framework made of the URL's query, repeated names
-    /// included.
+    /// Ends what ``authorizationURL(redirectURI:scope:parameters:)`` began. `callback` is what a web framework made of
+    /// the URL's query, repeated names included.
     public func exchange(
-        callback: [URLQueryItem], session: String, subject: String? = nil, timeout: Duration? = nil, onRotated: OnRotated? = nil
+        callback: [URLQueryItem], session: String, subject: String? = nil, timeout: Duration? = nil,
+        onRotated: OnRotated? = nil
     ) async throws -> Token {
         let pairs = callback.map { "\($0.name.formEncoded)=\(($0.value ?? "").formEncoded)" }
         let query = pairs.joined(separator: "&")
-        return try await exchange(callback: query, session: session, subject: subject, timeout: timeout, onRotated: onRotated)
+        return try await exchange(
+            callback: query, session: session, subject: subject, timeout: timeout, onRotated: onRotated)
     }
 
     /// The URL with the token in its query, which logs and histories keep; and headers for the answer that carries it.
     ///
     /// - Parameter url: An absolute URL.
-    /// - Throws: ``RemintError``, with the code `invalid_option` if the profile does not say that its provider wants this.
+    /// - Throws: ``RemintError``, with the code `invalid_option` if the profile does not say that its provider wants
+    ///   this.
     public func insecureURL(_ url: URL) async throws -> InsecureURL {
         let attached = try await driver.attach(view, Ask(), ("GET", url.absoluteString), inQuery: true)
         let headers = Dictionary(attached.headers.map { ($0.name, $0.value) }, uniquingKeysWith: { "\($0), \($1)" })
         return InsecureURL(url: try (attached.url?.expose() ?? "").asURL(), headers: headers)
     }
 
-    /// The same client for a user, with the refresh token that your database has for them. It shares this one's core, and has a token of its own.
+    /// The same client for a user, with the refresh token that your database has for them. It shares this one's core,
+    /// and has a token of its own.
     ///
     /// - Parameters:
     ///   - subject: The user, by your own name for them.
     ///   - refreshToken: Their refresh token, if the client does not have one yet.
-    ///   - onRotated: Called with each refresh token that replaces it, before the access token that came with it is handed out: save it there.
+    ///   - onRotated: Called with each refresh token that replaces it, before the access token that came with it is
+    ///     handed out: save it there.
     /// - Throws: ``RemintError``.
-    public func withSubject(_ subject: String, refreshToken: String? = nil, onRotated: OnRotated? = nil) throws -> Client {
+    public func withSubject(_ subject: String, refreshToken: String? = nil, onRotated: OnRotated? = nil) throws
+        -> Client
+    {
         let want = Want(subject: subject, scope: view.want.scope)
         if let refreshToken {
             let flow = Flow.adopt(want: want, refreshToken: Secret(refreshToken), onRotated: onRotated != nil)
@@ -222,7 +253,8 @@ public final class Client: Sendable {
         return Client(driver, want)
     }
 
-    /// The same client for another set of scopes, one element for each. It shares this one's core, and has a token of its own.
+    /// The same client for another set of scopes, one element for each. It shares this one's core, and has a token of
+    /// its own.
     public func withScope(_ scope: [String]) -> Client {
         Client(driver, Want(subject: view.want.subject, scope: scope))
     }
@@ -232,7 +264,8 @@ public final class Client: Sendable {
         driver.handle(.invalidate(want: view.want))
     }
 
-    /// Refuses new work, with the code `closed`, for all views of this client. Returns when what was under way has ended: within the request timeout.
+    /// Refuses new work, with the code `closed`, for all views of this client. Returns when what was under way has
+    /// ended: within the request timeout.
     public func close() async {
         await driver.close()
     }
@@ -280,7 +313,8 @@ extension String {
     /// As a URL. What the core gives always is one.
     fileprivate func asURL() throws -> URL {
         guard let url = URL(string: self) else {
-            throw RemintError.misuse("the URL that was made is none that Foundation accepts: check the profile's endpoints")
+            throw RemintError.misuse(
+                "the URL that was made is none that Foundation accepts: check the profile's endpoints")
         }
         return url
     }
@@ -290,5 +324,6 @@ extension String {
         addingPercentEncoding(withAllowedCharacters: Self.unreserved) ?? ""
     }
 
-    private static let unreserved = CharacterSet(charactersIn: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+    private static let unreserved = CharacterSet(
+        charactersIn: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 }

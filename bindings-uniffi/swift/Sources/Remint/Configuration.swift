@@ -17,19 +17,22 @@ public typealias OnNotice = @Sendable (Notice) -> Void
 
 /// Everything about a client beside its profile, its credentials and its scope.
 ///
-/// Wrong values are found when the client is made: `Client.init` throws `invalid_option`, with a message that names the option.
+/// Wrong values are found when the client is made: `Client.init` throws `invalid_option`, with a message that names the
+/// option.
 public struct Configuration: Sendable {
-    /// What the profile declares as its variables, by their names, as in `["base_url": "https://…", "tenant_id": "…"]`. A missing or unknown one is
-    /// an error that names it.
+    /// What the profile declares as its variables, by their names, as in `["base_url": "https://…", "tenant_id": "…"]`.
+    /// A missing or unknown one is an error that names it.
     public var variables: [String: String] = [:]
 
     /// The token that the provider's website shows, for the grant `api_token`: a secret.
     public var apiToken: String?
 
-    /// How tokens are got, where the profile offers a choice: `client_credentials`, `authorization_code`, `basic_get` or `api_token`.
+    /// How tokens are got, where the profile offers a choice: `client_credentials`, `authorization_code`, `basic_get`
+    /// or `api_token`.
     public var grant: String?
 
-    /// How the client authenticates at the token endpoint, where the profile offers a choice, as in `client_secret_basic` (RFC 6749 section 2.3).
+    /// How the client authenticates at the token endpoint, where the profile offers a choice, as in
+    /// `client_secret_basic` (RFC 6749 section 2.3).
     public var clientAuth: String?
 
     /// The name by which the cache tells credentials apart whose secret is a function; `client_secret` unless given.
@@ -41,7 +44,8 @@ public struct Configuration: Sendable {
     /// The resources to ask for (RFC 8707): absolute URIs.
     public var resource: [String] = []
 
-    /// Where the browser comes back to (RFC 6749 section 3.1.2), unless ``Client/authorizationURL(redirectURI:scope:parameters:)`` is told.
+    /// Where the browser comes back to (RFC 6749 section 3.1.2), unless
+    /// ``Client/authorizationURL(redirectURI:scope:parameters:)`` is told.
     public var redirectURI: String?
 
     /// Further parameters of the token request. Names that the protocol uses itself are refused.
@@ -56,17 +60,20 @@ public struct Configuration: Sendable {
     /// How long one token request may take, to the last byte of its answer; 10 seconds unless given.
     public var requestTimeout: Duration?
 
-    /// The constants of the behaviour contract by their names, such as `soft_margin`: durations in seconds, counts and bytes as numbers.
+    /// The constants of the behaviour contract by their names, such as `soft_margin`: durations in seconds, counts and
+    /// bytes as numbers.
     public var policy: [String: PolicyValue] = [:]
 
-    /// False where the host freezes between requests, as serverless functions do: a renewal then runs while a caller waits.
+    /// False where the host freezes between requests, as serverless functions do: a renewal then runs while a caller
+    /// waits.
     public var backgroundRefresh = true
 
     /// Sends all requests in place of `URLSession`.
     public var transport: Transport?
 
-    /// What the client's own `URLSession` is made of: proxies, TLS versions, protocol classes. An ephemeral one without cookies and cache unless given.
-    /// It is copied when the client is made. Redirects are followed by the client itself, which takes credentials off where the origin changes.
+    /// What the client's own `URLSession` is made of: proxies, TLS versions, protocol classes. An ephemeral one without
+    /// cookies and cache unless given. It is copied when the client is made. Redirects are followed by the client
+    /// itself, which takes credentials off where the origin changes.
     public var urlSession: URLSessionConfiguration?
 
     /// A store that several processes share. Without one, tokens are kept in memory.
@@ -129,9 +136,12 @@ enum ClientSecret {
 extension Configuration {
     /// What the core calls the options whose names differ.
     static let optionNames = [
-        "client_id": "clientID", "client_secret": "clientSecret", "client_secret_provided": "clientSecret", "api_token": "apiToken",
-        "client_auth": "clientAuth", "credential_name": "credentialName", "redirect_uri": "redirectURI", "api_origins": "apiOrigins",
-        "allow_loopback_http": "allowLoopbackHTTP", "request_timeout": "requestTimeout", "aside": "backgroundRefresh", "min_ttl": "minTTL",
+        "client_id": "clientID", "client_secret": "clientSecret", "client_secret_provided": "clientSecret",
+        "api_token": "apiToken",
+        "client_auth": "clientAuth", "credential_name": "credentialName", "redirect_uri": "redirectURI",
+        "api_origins": "apiOrigins",
+        "allow_loopback_http": "allowLoopbackHTTP", "request_timeout": "requestTimeout", "aside": "backgroundRefresh",
+        "min_ttl": "minTTL",
     ]
 
     /// The options as the core takes them: one JSON object, names in snake case, durations in seconds.
@@ -164,7 +174,9 @@ extension Configuration {
                 case .word(let word): return word
                 case .number(let number):
                     // JSON has no other numbers, and its encoder would trap.
-                    guard number.isFinite else { throw RemintError.misuse("option `policy` holds a number that is not finite") }
+                    guard number.isFinite else {
+                        throw RemintError.misuse("option `policy` holds a number that is not finite")
+                    }
                     return number
                 }
             }

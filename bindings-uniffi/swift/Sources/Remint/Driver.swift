@@ -20,8 +20,8 @@ final class View: @unchecked Sendable {
     }
 }
 
-/// A token that is answered from without asking the core, while both clocks are before `recheck`. There is one for each cache key, so that withdrawing
-/// it reaches everybody.
+/// A token that is answered from without asking the core, while both clocks are before `recheck`. There is one for each
+/// cache key, so that withdrawing it reaches everybody.
 ///
 /// `@unchecked`: what changes is touched under the driver's lock for leases only.
 private final class Lease: @unchecked Sendable {
@@ -61,8 +61,9 @@ final class Driver: Sendable {
     let host: Host
     private let core: Core
     private let state = Guarded(State())
-    /// Guards every view's and lease's own fields. Taken after `state`, or alone: callers who are answered from a lease wait for no step of the core.
-    private let leases = NSLock()
+    /// Guards every view's and lease's own fields. Taken after `state`, or alone: callers who are answered from a lease
+    /// wait for no step of the core.
+    private let leaseLock = NSLock()
 
     private struct State {
         var flights: [String: Flight] = [:]
@@ -105,10 +106,13 @@ final class Driver: Sendable {
     /// The token that may be answered with now. This is the whole hot path.
     func fresh(_ view: View) -> Token? {
         // A test's clocks are its own code: not under a lock.
-        if let test = host.clock.test { return leases.withLock { [now = test.now()] in view.token(now.wall, now.boot) } }
+        if let test = host.clock.test {
+            let now = test.now()
+            return leaseLock.withLock { view.token(now.wall, now.boot) }
+        }
         let wall = SystemOrTestClock.systemWall()
-        leases.lock()
-        defer { leases.unlock() }
+        leaseLock.lock()
+        defer { leaseLock.unlock() }
         // Nothing has run out since in the same millisecond.
         if let lease = view.lease, lease.seen == wall { return lease.token }
         let token = view.token(wall, SystemOrTestClock.systemBoot())
@@ -117,7 +121,9 @@ final class Driver: Sendable {
     }
 
     /// A token for a caller, who may be cancelled; the flight that they wait for goes on for the others.
-    func acquire(_ view: View, _ ask: Ask = Ask(), after flight: (id: String, until: Int64)? = nil) async throws -> Token {
+    func acquire(_ view: View, _ ask: Ask = Ask(), after flight: (id: String, until: Int64)? = nil) async throws
+        -> Token
+    {
         var flight = flight
         while true {
             try Task.checkCancellation()
@@ -127,7 +133,8 @@ final class Driver: Sendable {
                 cause = state.withLock { state in state.causes.last { $0.flight == flight.id }?.error }
             }
             let event = Event.ask(
-                want: view.want, minTtl: ask.minTTL, force: ask.force, deadline: ask.deadline, after: flight?.id, call: ask.call)
+                want: view.want, minTtl: ask.minTTL, force: ask.force, deadline: ask.deadline, after: flight?.id,
+                call: ask.call)
             switch handle(event, for: view) {
             case .use(let lease): return Token(lease, call: lease.call, clock: host.clock)
             case .wait(let id, let until): flight = (id, until)
@@ -136,8 +143,11 @@ final class Driver: Sendable {
         }
     }
 
-    /// What to put on one request with a token in hand: headers, or a URL that holds it. Nothing if that token was withdrawn meanwhile.
-    func attached(_ view: View, call: String, _ request: (method: String, url: String), inQuery: Bool = false) throws -> Attached? {
+    /// What to put on one request with a token in hand: headers, or a URL that holds it. Nothing if that token was
+    /// withdrawn meanwhile.
+    func attached(_ view: View, call: String, _ request: (method: String, url: String), inQuery: Bool = false) throws
+        -> Attached?
+    {
         let event = Event.attach(
             want: view.want, call: call, method: request.method, url: request.url, insecureQuery: inQuery)
         switch handle(event) {
@@ -149,7 +159,9 @@ final class Driver: Sendable {
     }
 
     /// A token and what to put on one request.
-    func attach(_ view: View, _ ask: Ask = Ask(), _ request: (method: String, url: String), inQuery: Bool = false) async throws -> Attached {
+    func attach(_ view: View, _ ask: Ask = Ask(), _ request: (method: String, url: String), inQuery: Bool = false)
+        async throws -> Attached
+    {
         // The token may be withdrawn between the two steps: then there is another.
         for attempt in 0..<3 {
             let token: Token
@@ -158,13 +170,16 @@ final class Driver: Sendable {
             } else {
                 token = try await acquire(view, ask)
             }
-            if let attached = try attached(view, call: token.storage.call, request, inQuery: inQuery) { return attached }
+            if let attached = try attached(view, call: token.storage.call, request, inQuery: inQuery) {
+                return attached
+            }
         }
         let message = "the token was withdrawn three times while this request was prepared: send it again"
         throw RemintError("transport_failed", .transport, message, isRetryable: true)
     }
 
-    /// Whether the core has to hear of an API's answer: of every refusal, and of the first answer after one that is none.
+    /// Whether the core has to hear of an API's answer: of every refusal, and of the first answer after one that is
+    /// none.
     func matters(_ status: Int, to want: Want) -> Bool {
         state.withLock { state in
             if status != 401 { return state.refused.remove(want) != nil }
@@ -194,7 +209,8 @@ final class Driver: Sendable {
     /// The error for an answer that the caller has no use for: the core's own, in all but impossible cases.
     func unexpected(_ answer: Answer?, _ cause: (any Error)? = nil) -> RemintError {
         guard case .fail(let failure) = answer else {
-            return RemintError("invalid_event", .usage, "the core gave an answer that does not fit the question: report it as a bug")
+            return RemintError(
+                "invalid_event", .usage, "the core gave an answer that does not fit the question: report it as a bug")
         }
         let hint = cause.map(isCertificateFailure) == true ? certificateHint : nil
         return RemintError(failure, underlyingError: cause, hint: hint)
@@ -229,7 +245,7 @@ final class Driver: Sendable {
         var consequences = Consequences(notices: step.notices)
         // Known before anything else happens: a flight may be over in the very step that began it.
         if case .wait(let id, _) = step.answer {
-            let key = leases.withLock { view?.key }
+            let key = leaseLock.withLock { view?.key }
             state.flights[id, default: Flight()].key = state.flights[id]?.key ?? key
         }
         for operation in step.operations {
@@ -241,7 +257,9 @@ final class Driver: Sendable {
         }
         for withdrawn in step.withdraw {
             let keys = withdrawn.key.map { [$0] } ?? Array(state.leases.keys)
-            for key in keys where (state.leases[key]?.generation ?? .max) <= withdrawn.generation ?? .max { drop(key, &state) }
+            for key in keys where (state.leases[key]?.generation ?? .max) <= withdrawn.generation ?? .max {
+                drop(key, &state)
+            }
         }
         for id in step.settled {
             guard let flight = state.flights.removeValue(forKey: id) else { continue }
@@ -267,7 +285,7 @@ final class Driver: Sendable {
                 kept = nil
             }
         }
-        leases.withLock {
+        leaseLock.withLock {
             if let held, held === kept {
                 held.recheck = lease.recheck
                 held.recheckWall = lease.recheckWall
@@ -280,7 +298,7 @@ final class Driver: Sendable {
 
     private func drop(_ key: String, _ state: inout State) {
         guard let lease = state.leases.removeValue(forKey: key) else { return }
-        leases.withLock { lease.end() }
+        leaseLock.withLock { lease.end() }
     }
 
     /// 32 bytes of the system's own randomness.
@@ -295,7 +313,8 @@ final class Driver: Sendable {
 
     // MARK: Waiting
 
-    /// Returns when the flight is over or the time has come; throws when the caller is cancelled, which ends nobody else's waiting.
+    /// Returns when the flight is over or the time has come; throws when the caller is cancelled, which ends nobody
+    /// else's waiting.
     private func settled(_ id: String, until: Int64) async throws {
         let waiter = state.withLock { state in
             state.waiters &+= 1
@@ -325,7 +344,8 @@ final class Driver: Sendable {
         left?.continuation.resume(throwing: CancellationError())
     }
 
-    /// Wakes those who wait for a flight until that time. It belongs to no caller, any of whom may be cancelled; it ends with the flight.
+    /// Wakes those who wait for a flight until that time. It belongs to no caller, any of whom may be cancelled; it
+    /// ends with the flight.
     private func alarm(_ id: String, _ until: Int64) -> Task<Void, Never> {
         Task { [clock = host.clock, weak self] in
             await clock.sleep(until: until)
@@ -342,7 +362,8 @@ final class Driver: Sendable {
 
     // MARK: Operations
 
-    /// Starts an operation in a task of its own: a flight belongs to no caller, so no caller's cancellation may reach it. It is bounded by its `until`.
+    /// Starts an operation in a task of its own: a flight belongs to no caller, so no caller's cancellation may reach
+    /// it. It is bounded by its `until`.
     private func start(_ operation: RemintCore.Operation) {
         switch operation {
         case .sleep(let flight, let until):
@@ -357,14 +378,18 @@ final class Driver: Sendable {
             if isOver { sleep.cancel() }
         case .send(let op, let flight, let request, _, let until, let cap):
             run(op, flight, until, kindOf: failureKind) { [host] in
-                let answer = try await host.http.send(request.forTransport(host.clock, until: until, cap: cap), like: nil)
+                let answer = try await host.http.send(
+                    request.forTransport(host.clock, until: until, cap: cap), like: nil)
                 guard answer.body.count <= cap else { throw TransportFailure(.tooLarge) }
                 let headers = answer.headers.map { Header(name: $0.name, value: Secret($0.value)) }
-                return .received(op: op, status: Int32(clamping: answer.status), headers: headers, body: SecretBytes(answer.body))
+                return .received(
+                    op: op, status: Int32(clamping: answer.status), headers: headers, body: SecretBytes(answer.body))
             }
         case .provide(let op, let flight, .clientSecret, let until):
             run(op, flight, until) { [host] in
-                guard let clientSecret = host.clientSecret else { throw RemintError.misuse("there is no function `clientSecret`") }
+                guard let clientSecret = host.clientSecret else {
+                    throw RemintError.misuse("there is no function `clientSecret`")
+                }
                 return .provided(op: op, value: Secret(try await clientSecret()))
             }
         case .provide(let op, let flight, .rotated(let subject, let refreshToken), let until):
@@ -386,7 +411,8 @@ final class Driver: Sendable {
 
     /// Carries out one operation and reports how it ended: in time, or late.
     private func run(
-        _ op: String, _ flight: String, _ until: Int64, kindOf: @escaping @Sendable (any Error) -> FailureKind = { _ in .hostError },
+        _ op: String, _ flight: String, _ until: Int64,
+        kindOf: @escaping @Sendable (any Error) -> FailureKind = { _ in .hostError },
         _ work: @escaping @Sendable () async throws -> Event
     ) {
         Task {
@@ -467,7 +493,8 @@ extension Header {
 extension RemintCore.Operation {
     fileprivate var flight: String {
         switch self {
-        case .send(_, let flight, _, _, _, _), .sign(_, let flight, _, _, _, _), .provide(_, let flight, _, _), .sleep(let flight, _),
+        case .send(_, let flight, _, _, _, _), .sign(_, let flight, _, _, _, _), .provide(_, let flight, _, _),
+            .sleep(let flight, _),
             .store(_, let flight, _, _, _):
             flight
         }
@@ -476,7 +503,9 @@ extension RemintCore.Operation {
     /// What its end is reported by. A pause has none.
     fileprivate var op: String? {
         switch self {
-        case .send(let op, _, _, _, _, _), .sign(let op, _, _, _, _, _), .provide(let op, _, _, _), .store(let op, _, _, _, _): op
+        case .send(let op, _, _, _, _, _), .sign(let op, _, _, _, _, _), .provide(let op, _, _, _),
+            .store(let op, _, _, _, _):
+            op
         case .sleep: nil
         }
     }

@@ -4,8 +4,9 @@ import Foundation
 ///
 /// `Mutex` and `OSAllocatedUnfairLock` are not there on every platform that this package supports.
 ///
-/// `@unchecked`: the compiler can't see that every access to `value` is made under `lock`, and there is none outside of `withLock`. What goes in and
-/// comes out is `Sendable` wherever that matters, since closures passed to `withLock` do not escape.
+/// `@unchecked`: the compiler can't see that every access to `value` is made under `lock`, and there is none outside of
+/// `withLock`. What goes in and comes out is `Sendable` wherever that matters, since closures passed to `withLock` do
+/// not escape.
 final class Guarded<Value>: @unchecked Sendable {
     private let lock = NSLock()
     private var value: Value

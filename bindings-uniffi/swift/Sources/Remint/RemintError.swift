@@ -3,8 +3,8 @@ internal import RemintCore
 
 /// What can go wrong. It never holds a token, a credential or a body.
 ///
-/// `localizedDescription` says what happened and what to do. Branch on ``code``, which stays the same in every version and language;
-/// the README lists the codes.
+/// `localizedDescription` says what happened and what to do. Branch on ``code``, which stays the same in every version
+/// and language; the README lists the codes.
 public struct RemintError: Error, Sendable {
     /// Whose doing an error is. The three are never mixed.
     public enum Family: String, Sendable, Hashable {
@@ -34,7 +34,8 @@ public struct RemintError: Error, Sendable {
     /// Whether the same call may succeed later, without a change of program or configuration.
     public let isRetryable: Bool
 
-    /// How long it is until a further attempt is made, where known: in milliseconds' resolution, from when the error was thrown.
+    /// How long it is until a further attempt is made, where known: in milliseconds' resolution, from when the error
+    /// was thrown.
     public let retryAfter: Duration?
 
     /// The `error` of the server's answer (RFC 6749 section 5.2).
@@ -49,7 +50,8 @@ public struct RemintError: Error, Sendable {
     /// Whether a refused refresh token may have been spent by an earlier request whose answer was lost.
     public let isAmbiguous: Bool
 
-    /// The host's own error that caused this one. It may hold a whole request: it is not part of what this error prints.
+    /// The host's own error that caused this one. It may hold a whole request: it is not part of what this error
+    /// prints.
     public let underlyingError: (any Error)?
 
     init(_ failure: RemintCore.Failure, underlyingError: (any Error)? = nil, hint: String? = nil) {
@@ -73,7 +75,10 @@ public struct RemintError: Error, Sendable {
     }
 
     /// An error that the shell itself finds.
-    init(_ code: String, _ family: Family, _ message: String, isRetryable: Bool = false, underlyingError: (any Error)? = nil) {
+    init(
+        _ code: String, _ family: Family, _ message: String, isRetryable: Bool = false,
+        underlyingError: (any Error)? = nil
+    ) {
         self.code = code
         self.family = family
         self.message = message

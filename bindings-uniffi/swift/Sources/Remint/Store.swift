@@ -1,6 +1,7 @@
 internal import RemintCore
 
-/// A store that several processes share, such as a database or a key-value server. Records are secrets: keep them like passwords.
+/// A store that several processes share, such as a database or a key-value server. Records are secrets: keep them like
+/// passwords.
 public protocol Store: Sendable {
     /// Carries out one command, atomically.
     ///

@@ -72,8 +72,8 @@ public struct Authorization: Sendable {
     /// The URL for the browser. It holds the `state` and the PKCE challenge, and no secret.
     public let url: URL
 
-    /// Opaque, serializable and secret: keep it with the web session, or in the Keychain of a mobile app, and hand it to
-    /// `Client.exchange` when the browser is back.
+    /// Opaque, serializable and secret: keep it with the web session, or in the Keychain of a mobile app, and hand it
+    /// to `Client.exchange` when the browser is back.
     public let session: String
 }
 

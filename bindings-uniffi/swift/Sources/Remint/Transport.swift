@@ -6,9 +6,9 @@ import Foundation
 
 /// Sends one HTTP request and gives its answer: exactly one attempt, no redirects followed, content codings undone.
 ///
-/// It may be called from many tasks at once. Throw a ``TransportFailure`` to tell how far the request came; any other error counts as
-/// ``TransportFailure/Kind/maybeSent``, except a `URLError` that can only come before the first byte. When the time for the request is over, the task
-/// in which it runs is cancelled.
+/// It may be called from many tasks at once. Throw a ``TransportFailure`` to tell how far the request came; any other
+/// error counts as ``TransportFailure/Kind/maybeSent``, except a `URLError` that can only come before the first byte.
+/// When the time for the request is over, the task in which it runs is cancelled.
 public typealias Transport = @Sendable (HTTPRequest) async throws -> HTTPResponse
 
 /// One header line.
@@ -26,10 +26,15 @@ public struct HTTPRequest: Sendable {
     public var body: Data?
     /// How long all of it may take, to the last byte of the answer.
     public var timeout: Duration
-    /// How many bytes of body are wanted, after content codings were undone: throw ``TransportFailure/Kind/tooLarge`` beyond that.
+    /// How many bytes of body are wanted, after content codings were undone: throw ``TransportFailure/Kind/tooLarge``
+    /// beyond that.
     public var cap: Int
 
-    public init(method: String, url: URL, headers: [HTTPHeader] = [], body: Data? = nil, timeout: Duration = .seconds(10), cap: Int = .max) {
+    /// Makes a request.
+    public init(
+        method: String, url: URL, headers: [HTTPHeader] = [], body: Data? = nil, timeout: Duration = .seconds(10),
+        cap: Int = .max
+    ) {
         self.method = method
         self.url = url
         self.headers = headers
@@ -50,6 +55,7 @@ public struct HTTPResponse: Sendable {
     /// What `URLSession` made of it.
     var original: HTTPURLResponse?
 
+    /// Makes an answer.
     public init(status: Int, headers: [HTTPHeader] = [], body: Data = Data()) {
         self.status = status
         self.headers = headers
@@ -76,6 +82,7 @@ public struct TransportFailure: Error, Sendable {
     /// What the HTTP library said.
     public let underlyingError: (any Error)?
 
+    /// Makes a failure.
     public init(_ kind: Kind, underlyingError: (any Error)? = nil) {
         self.kind = kind
         self.underlyingError = underlyingError
@@ -87,12 +94,16 @@ extension HTTPRequest: CustomStringConvertible, CustomDebugStringConvertible, Cu
     public var debugDescription: String { description }
 
     public var customMirror: Mirror {
-        Mirror(self, children: ["method": method, "host": url.host as Any, "timeout": timeout, "cap": cap], displayStyle: .struct)
+        Mirror(
+            self, children: ["method": method, "host": url.host as Any, "timeout": timeout, "cap": cap],
+            displayStyle: .struct)
     }
 }
 
 extension HTTPResponse: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     public var description: String { "HTTPResponse(\(status), \(body.count) bytes)" }
     public var debugDescription: String { description }
-    public var customMirror: Mirror { Mirror(self, children: ["status": status, "bytes": body.count], displayStyle: .struct) }
+    public var customMirror: Mirror {
+        Mirror(self, children: ["status": status, "bytes": body.count], displayStyle: .struct)
+    }
 }

@@ -7,7 +7,8 @@ internal import RemintCore
 
 /// What sends requests for a client: those for tokens, and those to APIs.
 protocol HTTPClient: Sendable {
-    /// Sends a request once. `original` is the user's, with whatever else they set on it, and with the stream that its body may come from.
+    /// Sends a request once. `original` is the user's, with whatever else they set on it, and with the stream that its
+    /// body may come from.
     func send(_ request: HTTPRequest, like original: URLRequest?) async throws -> HTTPResponse
 }
 
@@ -24,7 +25,8 @@ struct CustomTransport: HTTPClient {
 
 /// The default transport: a `URLSession` of the client's own.
 ///
-/// The session is not the user's since a session's delegate, which alone can refuse redirects on every platform, is fixed when the session is made.
+/// The session is not the user's since a session's delegate, which alone can refuse redirects on every platform, is
+/// fixed when the session is made.
 final class URLSessionTransport: HTTPClient {
     private let delegate = SessionDelegate()
     private let session: URLSession
@@ -49,8 +51,8 @@ final class URLSessionTransport: HTTPClient {
         wire.allHTTPHeaderFields = nil
         for (name, value) in request.headers { wire.addValue(value, forHTTPHeaderField: name) }
         if let body = request.body { wire.httpBody = body }
-        // Whole seconds, from which Foundation on Linux makes an integer. It counts between two packets: the time for all of it is kept by whoever
-        // cancels the task.
+        // Whole seconds, from which Foundation on Linux makes an integer. It counts between two packets: the time for
+        // all of it is kept by whoever cancels the task.
         wire.timeoutInterval = min(max(1, request.timeout.seconds.rounded(.up)), 604_800)
         let task = session.dataTask(with: wire)
         do {
@@ -116,7 +118,8 @@ private final class SessionDelegate: NSObject, URLSessionDataDelegate, Sendable 
     }
 
     func urlSession(
-        _ session: URLSession, task: URLSessionTask, willPerformHTTPRedirection response: HTTPURLResponse, newRequest request: URLRequest,
+        _ session: URLSession, task: URLSessionTask, willPerformHTTPRedirection response: HTTPURLResponse,
+        newRequest request: URLRequest,
         completionHandler: @escaping (URLRequest?) -> Void
     ) {
         completionHandler(nil)
@@ -154,8 +157,10 @@ private final class SessionDelegate: NSObject, URLSessionDataDelegate, Sendable 
     func fail(_ task: URLSessionTask, with error: any Error) {
         guard let exchange = exchanges.withLock({ $0.removeValue(forKey: task.taskIdentifier) }) else { return }
         #if canImport(FoundationNetworking)
-            // Of most that fails, Foundation on Linux does not tell what it was. A body of which nothing was asked for has not left.
-            let isUnsent = task.countOfBytesSent == 0 && task.originalRequest?.httpBody?.isEmpty == false && task.response == nil
+            // Of most that fails, Foundation on Linux does not tell what it was. A body of which nothing was asked for
+            // has not left.
+            let isUnsent =
+                task.countOfBytesSent == 0 && task.originalRequest?.httpBody?.isEmpty == false && task.response == nil
             if isUnsent, (error as? URLError)?.code == .unknown {
                 return exchange.continuation.resume(throwing: TransportFailure(.notSent, underlyingError: error))
             }
@@ -198,7 +203,9 @@ func isCertificateFailure(_ error: any Error) -> Bool {
     case let failure as TransportFailure: failure.underlyingError.map(isCertificateFailure) ?? false
     case let error as URLError:
         switch error.code {
-        case .serverCertificateUntrusted, .serverCertificateHasBadDate, .serverCertificateNotYetValid, .serverCertificateHasUnknownRoot: true
+        case .serverCertificateUntrusted, .serverCertificateHasBadDate, .serverCertificateNotYetValid,
+            .serverCertificateHasUnknownRoot:
+            true
         // Foundation on Linux leaves it at what libcurl says.
         case .unknown: error.localizedDescription.contains("certificate")
         default: false

@@ -2,7 +2,8 @@ import Foundation
 
 /// A token, credential, code or refresh token. Printing, dumping or reflecting it shows no secret.
 ///
-/// The generated code of this module wraps each secret text in one when it comes out of the core, and unwraps it on its way in.
+/// The generated code of this module wraps each secret text in one when it comes out of the core, and unwraps it on its
+/// way in.
 public struct Secret: Sendable, Hashable {
     private let text: String
 

@@ -12,7 +12,8 @@ final class APICallTests: XCTestCase {
     func testARefusedTokenIsReplacedOnce() async throws {
         let server = FakeServer { request, number in
             guard request.url.host == "api.example" else { return FakeServer.token("T\(number)") }
-            return request.header("Authorization") == "Bearer T1" ? HTTPResponse(status: 401) : FakeServer.json(200, "{}")
+            return request.header("Authorization") == "Bearer T1"
+                ? HTTPResponse(status: 401) : FakeServer.json(200, "{}")
         }
         let client = try wallet(server)
         _ = try await client.token()
@@ -63,7 +64,8 @@ final class APICallTests: XCTestCase {
             case ("login.example", _): FakeServer.token("T\(number)")
             case ("api.example", "/v1/wallets"): HTTPResponse(status: 302, headers: [("location", "/v2/wallets")])
             case ("api.example", _): HTTPResponse(status: 307, headers: [("Location", "https://elsewhere.example/w")])
-            case ("elsewhere.example", _): HTTPResponse(status: 308, headers: [("Location", "https://api.example:443/v3")])
+            case ("elsewhere.example", _):
+                HTTPResponse(status: 308, headers: [("Location", "https://api.example:443/v3")])
             default: HTTPResponse(status: 200)
             }
         }
@@ -77,9 +79,12 @@ final class APICallTests: XCTestCase {
             XCTAssertEqual(error.code, .httpTooManyRedirects)
         }
         let calls = Array(server.received.dropFirst().prefix(4))
-        XCTAssertEqual(calls.map { $0.url.absoluteString.replacingOccurrences(of: ":443", with: "") }, [
-            "https://api.example/v1/wallets", "https://api.example/v2/wallets", "https://elsewhere.example/w", "https://api.example/v3",
-        ])
+        XCTAssertEqual(
+            calls.map { $0.url.absoluteString.replacingOccurrences(of: ":443", with: "") },
+            [
+                "https://api.example/v1/wallets", "https://api.example/v2/wallets", "https://elsewhere.example/w",
+                "https://api.example/v3",
+            ])
         XCTAssertEqual(calls.map { $0.header("Authorization") != nil }, [true, true, false, false])
         XCTAssertEqual(calls.map { $0.header("Cookie") != nil }, [true, true, false, false])
     }

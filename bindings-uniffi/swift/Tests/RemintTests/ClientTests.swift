@@ -54,7 +54,9 @@ final class ClientTests: XCTestCase {
             return FakeServer.token("T\(number)")
         }
         let joined = Guarded(0)
-        let client = try wallet(server) { $0.onNotice = { notice in if notice.name == "joined" { joined.withLock { $0 += 1 } } } }
+        let client = try wallet(server) {
+            $0.onNotice = { notice in if notice.name == "joined" { joined.withLock { $0 += 1 } } }
+        }
         let tokens = try await withThrowingTaskGroup(of: String.self) { group in
             for _ in 0..<1000 { group.addTask { try await client.token().accessToken } }
             let isCrowded = await until { joined.withLock { $0 } == 999 }
@@ -220,8 +222,11 @@ final class ClientTests: XCTestCase {
         XCTAssertEqual(query["prompt"], "login")
 
         let saved = Guarded<[String]>([])
-        let callback = [URLQueryItem(name: "code", value: "c+d/ &="), URLQueryItem(name: "state", value: query["state"])]
-        let token = try await client.exchange(callback: callback, session: authorization.session, subject: "ann") { refreshToken in
+        let callback = [
+            URLQueryItem(name: "code", value: "c+d/ &="), URLQueryItem(name: "state", value: query["state"]),
+        ]
+        let token = try await client.exchange(callback: callback, session: authorization.session, subject: "ann") {
+            refreshToken in
             try await Task.sleep(for: .milliseconds(20))
             saved.withLock { $0.append(refreshToken) }
         }
@@ -255,7 +260,9 @@ final class ClientTests: XCTestCase {
     func testARefreshTokenOfYourDatabaseIsUsed() async throws {
         let server = FakeServer { _, number in FakeServer.token("T\(number)", more: ["refresh_token": "R\(number)"]) }
         let saved = Guarded<[String]>([])
-        let bob = try codeFlow(server).withSubject("bob", refreshToken: "R0") { token in saved.withLock { $0.append(token) } }
+        let bob = try codeFlow(server).withSubject("bob", refreshToken: "R0") { token in
+            saved.withLock { $0.append(token) }
+        }
         let token = try await bob.token()
         XCTAssertEqual(token.accessToken, "T1")
         XCTAssertEqual(server.received.first?.form["refresh_token"], "R0")
@@ -301,7 +308,8 @@ final class ClientTests: XCTestCase {
         let shortest = Duration(secondsComponent: .min, attosecondsComponent: 0)
         _ = try await client.token(timeout: longest)
         for body: @Sendable () async throws -> Token in [
-            { try await client.token(minTTL: shortest) }, { try await client.token(force: true, timeout: .milliseconds(-1)) },
+            { try await client.token(minTTL: shortest) },
+            { try await client.token(force: true, timeout: .milliseconds(-1)) },
         ] {
             do {
                 _ = try await body()
@@ -319,14 +327,20 @@ final class ClientTests: XCTestCase {
         }
         for change: (inout Configuration) -> Void in [
             { $0.requestTimeout = longest }, { $0.requestTimeout = shortest }, { $0.requestTimeout = .zero },
-            { $0.policy = ["soft_margin": .number(.nan)] }, { $0.policy = ["soft_margin": .number(.infinity)] }, { $0.policy = ["soft": 1] },
-            { $0.policy = ["soft_margin": "long"] }, { $0.parameters = ["grant_type": "x"] }, { $0.variables["nonsense"] = "x" },
+            { $0.policy = ["soft_margin": .number(.nan)] }, { $0.policy = ["soft_margin": .number(.infinity)] },
+            { $0.policy = ["soft": 1] },
+            { $0.policy = ["soft_margin": "long"] }, { $0.parameters = ["grant_type": "x"] },
+            { $0.variables["nonsense"] = "x" },
             { $0.apiOrigins = ["\u{0}"] }, { $0.urlSession = .ephemeral },
         ] {
-            XCTAssertThrowsError(try wallet(FakeServer(), change)) { XCTAssertEqual(($0 as? RemintError)?.code, "invalid_option", "\($0)") }
+            XCTAssertThrowsError(try wallet(FakeServer(), change)) {
+                XCTAssertEqual(($0 as? RemintError)?.code, "invalid_option", "\($0)")
+            }
         }
         XCTAssertThrowsError(try Client("", clientID: "\u{0}")) { XCTAssertTrue($0 is RemintError) }
-        XCTAssertThrowsError(try Client("{", clientID: "x")) { XCTAssertEqual(($0 as? RemintError)?.code, "invalid_profile") }
+        XCTAssertThrowsError(try Client("{", clientID: "x")) {
+            XCTAssertEqual(($0 as? RemintError)?.code, "invalid_profile")
+        }
     }
 
     func testAnOptionHasItsSwiftNameInAnError() {

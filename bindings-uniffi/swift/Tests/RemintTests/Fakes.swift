@@ -82,7 +82,11 @@ final class ManualClock: TimeSource {
     }
 
     private func cancel(_ id: Int) {
-        wake { sleeper, _ in sleeper == id } with: { $0.resume(throwing: CancellationError()) }
+        wake { sleeper, _ in
+            sleeper == id
+        } with: {
+            $0.resume(throwing: CancellationError())
+        }
     }
 
     func advance(seconds: Double) {
@@ -91,7 +95,11 @@ final class ManualClock: TimeSource {
             state.boot += Int64(seconds * 1000)
             return state.boot
         }
-        wake { _, until in until <= now } with: { $0.resume() }
+        wake { _, until in
+            until <= now
+        } with: {
+            $0.resume()
+        }
     }
 
     private func wake(_ who: (Int, Int64) -> Bool, with resume: (CheckedContinuation<Void, any Error>) -> Void) {
@@ -147,7 +155,9 @@ func wallet(_ server: FakeServer, _ change: (inout Configuration) -> Void = { _ 
     configuration.variables = ["token_endpoint": "https://login.example/token", "base_url": "https://api.example"]
     configuration.transport = server.transport
     change(&configuration)
-    return try Client("phoenix-wallet", clientID: "me", clientSecret: clientSecret, scope: ["wallets:read"], configuration: configuration)
+    return try Client(
+        "phoenix-wallet", clientID: "me", clientSecret: clientSecret, scope: ["wallets:read"],
+        configuration: configuration)
 }
 
 func codeFlow(_ server: FakeServer) throws -> Client {

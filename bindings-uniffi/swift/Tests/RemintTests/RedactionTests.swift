@@ -1,6 +1,5 @@
-import XCTest
-
 import RemintCore
+import XCTest
 
 @testable import Remint
 

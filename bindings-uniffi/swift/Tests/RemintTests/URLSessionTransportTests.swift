@@ -9,17 +9,23 @@ import XCTest
 final class URLSessionTransportTests: XCTestCase {
     private let transport = URLSessionTransport(nil)
 
-    private func send(_ url: URL, method: String = "POST", body: Data? = Data("a=b".utf8), cap: Int = 1000) async throws -> HTTPResponse {
-        try await transport.send(HTTPRequest(method: method, url: url, headers: [("X-Mine", "1")], body: body, cap: cap), like: nil)
+    private func send(_ url: URL, method: String = "POST", body: Data? = Data("a=b".utf8), cap: Int = 1000) async throws
+        -> HTTPResponse
+    {
+        try await transport.send(
+            HTTPRequest(method: method, url: url, headers: [("X-Mine", "1")], body: body, cap: cap), like: nil)
     }
 
     func testAChallengeIsNeitherAnsweredNorTheEndOfTheProcess() async throws {
         let challenges = [
-            "Bearer", "bearer", "Basic", #"Basic realm="x""#, "Basic realm=x", "Digest", "Negotiate", "Bearer, Basic", #"Bearer realm="a", Basic"#, "",
-            #"Bearer error="invalid_token""#, "Basic realm=", #"Basic realm=""#, ",,,", #"Digest realm="x", nonce="y", qop=auth"#,
+            "Bearer", "bearer", "Basic", #"Basic realm="x""#, "Basic realm=x", "Digest", "Negotiate", "Bearer, Basic",
+            #"Bearer realm="a", Basic"#, "",
+            #"Bearer error="invalid_token""#, "Basic realm=", #"Basic realm=""#, ",,,",
+            #"Digest realm="x", nonce="y", qop=auth"#,
         ]
         for challenge in challenges {
-            let server = try LoopbackServer("HTTP/1.1 401 No\r\nWWW-Authenticate: \(challenge)\r\nContent-Length: 4\r\n\r\nbody")
+            let server = try LoopbackServer(
+                "HTTP/1.1 401 No\r\nWWW-Authenticate: \(challenge)\r\nContent-Length: 4\r\n\r\nbody")
             let answer = try await send(server.url)
             XCTAssertEqual(answer.status, 401)
             XCTAssertEqual(String(decoding: answer.body, as: UTF8.self), "body", challenge)
@@ -33,7 +39,8 @@ final class URLSessionTransportTests: XCTestCase {
     func testARedirectIsAnAnswer() async throws {
         let other = try LoopbackServer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         for status in [301, 302, 303, 307, 308] {
-            let server = try LoopbackServer("HTTP/1.1 \(status) Go\r\nLocation: \(other.url)\r\nContent-Length: 0\r\n\r\n")
+            let server = try LoopbackServer(
+                "HTTP/1.1 \(status) Go\r\nLocation: \(other.url)\r\nContent-Length: 0\r\n\r\n")
             let answer = try await send(server.url)
             XCTAssertEqual(answer.status, status)
             XCTAssertEqual(answer.headers.first { $0.name.lowercased() == "location" }?.value, other.url.absoluteString)
