@@ -81,7 +81,8 @@ struct Options: Decodable {
 
     func client(of provider: String) throws -> Client {
         let scope = scope?.split(separator: " ").map(String.init)
-        return try Client(provider, clientID: clientID, clientSecret: clientSecret, scope: scope, configuration: configuration)
+        return try Client(
+            provider, clientID: clientID, clientSecret: clientSecret, scope: scope, configuration: configuration)
     }
 
     private enum Value: Decodable {

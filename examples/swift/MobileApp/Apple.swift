@@ -40,7 +40,10 @@
         }
 
         private var entry: [CFString: Any] {
-            [kSecClass: kSecClassGenericPassword, kSecAttrService: "com.example.notes", kSecAttrAccount: "refresh token"]
+            [
+                kSecClass: kSecClassGenericPassword, kSecAttrService: "com.example.notes",
+                kSecAttrAccount: "refresh token",
+            ]
         }
 
         func load() throws -> String? {
@@ -53,7 +56,8 @@
 
         func save(_ refreshToken: String) async throws {
             let value: [CFString: Any] = [
-                kSecValueData: Data(refreshToken.utf8), kSecAttrAccessible: kSecAttrAccessibleAfterFirstUnlockThisDeviceOnly,
+                kSecValueData: Data(refreshToken.utf8),
+                kSecAttrAccessible: kSecAttrAccessibleAfterFirstUnlockThisDeviceOnly,
             ]
             var status = SecItemUpdate(entry as CFDictionary, value as CFDictionary)
             if status == errSecItemNotFound {

@@ -37,7 +37,9 @@ private func cachedToken() async throws {
         "Cached token, awaited", Work(awaited: "`await client.token()`") { try await client.token() },
         [
             Work(awaited: "two clock reads in an async function", target: 0.83) { await held.readLater() },
-            Work(awaited: "TokenManager by hand, an actor (phoenix-wallet's sample)", target: 1) { try await manager.getToken() },
+            Work(awaited: "TokenManager by hand, an actor (phoenix-wallet's sample)", target: 1) {
+                try await manager.getToken()
+            },
             Work(awaited: "the same, with its request as a task", target: 1) { try await careful.getToken() },
             Work(awaited: "an async function that has the token at hand") { await held.atHand() },
         ])
@@ -130,7 +132,8 @@ private func steps() async throws {
 
     /// A cold key: the question, the request that it costs, and its answer.
     let fetch: (Core) throws -> Void = { core in
-        guard case .send(let op, _, _, _, _, _) = core.handle(event: ask, now: now, entropy: entropy).operations.first else {
+        guard case .send(let op, _, _, _, _, _) = core.handle(event: ask, now: now, entropy: entropy).operations.first
+        else {
             throw Unexpected()
         }
         let step = core.handle(
@@ -159,13 +162,17 @@ private func exchange() async throws {
         "Build a request, read an 800-byte token",
         Work("`core.build()`, `finish()`") {
             let exchange = try core.build(request: .clientCredentials(scope: nil))
-            return (exchange.request(), try exchange.finish(status: 200, headers: headers, body: SecretBytes(body), started: now))
+            return (
+                exchange.request(),
+                try exchange.finish(status: 200, headers: headers, body: SecretBytes(body), started: now)
+            )
         },
         [
             Work("by hand: `URLComponents` and `JSONDecoder`") {
                 var form = URLComponents()
                 form.queryItems = [
-                    URLQueryItem(name: "grant_type", value: "client_credentials"), URLQueryItem(name: "client_id", value: id),
+                    URLQueryItem(name: "grant_type", value: "client_credentials"),
+                    URLQueryItem(name: "client_id", value: id),
                     URLQueryItem(name: "client_secret", value: secret), URLQueryItem(name: "scope", value: scope),
                 ]
                 return (Data((form.percentEncodedQuery ?? "").utf8), try JSONDecoder().decode(Answer.self, from: body))
@@ -192,4 +199,5 @@ private let jsonHeaders = [(name: "content-type", value: "application/json")]
 /// 800 characters, as a JWT has them.
 private let tokenText = String(
     ("eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ." + String(repeating: "abcdefghijklmnopqrstuvwxyz", count: 40)).prefix(800))
-private let tokenAnswer = #"{"access_token":"\#(tokenText)","token_type":"Bearer","expires_in":3600,"scope":"\#(scope)"}"#
+private let tokenAnswer =
+    #"{"access_token":"\#(tokenText)","token_type":"Bearer","expires_in":3600,"scope":"\#(scope)"}"#

@@ -49,7 +49,8 @@ func compare(_ title: String, _ ours: Work, _ others: [Work]) async throws {
     }
     let own = median(rounds.map { $0[0] })
     var lines = [
-        "| \(title) | ns | as long as ours | target | |", "|---|---:|---:|---:|---|", "| \(ours.name) | \(grouped(own)) | | | |",
+        "| \(title) | ns | as long as ours | target | |", "|---|---:|---:|---:|---|",
+        "| \(ours.name) | \(grouped(own)) | | | |",
     ]
     for (at, other) in others.enumerated() {
         let ratio = median(rounds.map { $0[at + 1] / $0[0] })
