@@ -14,11 +14,8 @@ import java.util.concurrent.CompletableFuture
  * more; a body that can be sent only once is told by [cannotBeRepeated]. It belongs to one caller: no two threads at a time.
  */
 public class ApiCall(private val client: Client) {
-    @Volatile
-    private var call: String? = null
-
-    @Volatile
-    private var repeated: String? = null
+    @Volatile private var call: String? = null
+    @Volatile private var repeated: String? = null
 
     /**
      * The headers to put on the request, by name. Where a redirect leads to another origin, all of them must come off.
@@ -32,7 +29,7 @@ public class ApiCall(private val client: Client) {
 
     /** Like [attach], for those who wait in their own way. Cancelling the future ends the waiting of this caller, and of nobody else. */
     public fun attachAsync(method: String, url: String): CompletableFuture<Map<String, String>> =
-        prepare(method, url, insecureQuery = false) { (it as Answer.Headers).headers.associate { (name, value) -> name to value.expose() } }
+        prepare(method, url, insecureQuery = false) { (it as Answer.Headers).headers.toMap() }
 
     /**
      * The headers to put on the request that a redirect within the origin leads to: the token is the one in hand, and nobody waits.
@@ -79,7 +76,7 @@ public class ApiCall(private val client: Client) {
         }
 
         fun attempt(left: Int) {
-            val acquiring = driver.acquire(view, Ask(call = repeated, isCall = true))
+            val acquiring = driver.acquire(view, Ask(0, false, null, repeated, isCall = true))
             result.whenComplete { _, _ -> acquiring.cancel(false) }
             acquiring.whenComplete { token, thrown ->
                 when {
@@ -91,15 +88,12 @@ public class ApiCall(private val client: Client) {
         }
 
         val cached = if (repeated == null) driver.fresh(view) else null
-        result.completing { if (cached == null || !isAttached(cached.token)) attempt(MAX_ATTEMPTS) }
+        result.completing { if (cached == null || !isAttached(cached)) attempt(MAX_ATTEMPTS) }
         return result
     }
 
     private fun withdrawn() = failure(
-        "transport_failed",
-        Family.TRANSPORT,
-        "the token was withdrawn three times while this request was prepared: send it again",
-        retryable = true,
+        "transport_failed", Family.TRANSPORT, "the token was withdrawn three times while this request was prepared: send it again", retryable = true,
     ).toException()
 
     private companion object {
@@ -112,10 +106,10 @@ public class ApiCall(private val client: Client) {
 }
 
 /** Runs [block], and completes the future with what it throws. */
-internal inline fun <T> CompletableFuture<T>.completing(block: () -> Unit) {
+internal inline fun CompletableFuture<*>.completing(block: () -> Unit) {
     try {
         block()
-    } catch (@Suppress("TooGenericExceptionCaught") thrown: Throwable) {
+    } catch (thrown: Throwable) {
         completeExceptionally(thrown)
     }
 }

@@ -74,7 +74,7 @@ public class Client internal constructor(
         cached(minTtl, force)?.let { CompletableFuture.completedFuture(it) } ?: acquire(minTtl, force, timeout)
 
     /** The cached token, if it may be used without a further look. Never sends a request, never waits. */
-    public fun peek(): Token? = driver.fresh(view)?.token
+    public fun peek(): Token? = driver.fresh(view)
 
     /**
      * What to put on this one API request, by header name.
@@ -98,32 +98,19 @@ public class Client internal constructor(
      * @param status the answer's HTTP status; only 401 is about the token (RFC 6750 section 3.1)
      * @param headers the answer's header lines, names in any case; `WWW-Authenticate` is read
      */
-    public suspend fun reject(
-        token: Token,
-        method: String,
-        url: String,
-        status: Int,
-        headers: Map<String, List<String>> = emptyMap(),
-    ): Boolean = rejectBlocking(token, method, url, status, headers)
+    public suspend fun reject(token: Token, method: String, url: String, status: Int, headers: Map<String, List<String>> = emptyMap()): Boolean =
+        rejectBlocking(token, method, url, status, headers)
 
     /** Like [reject], which never waits. */
     @JvmOverloads
     public fun rejectBlocking(
-        token: Token,
-        @Suppress("UNUSED_PARAMETER") method: String,
-        url: String,
-        status: Int,
-        headers: Map<String, List<String>> = emptyMap(),
+        token: Token, @Suppress("UNUSED_PARAMETER") method: String, url: String, status: Int, headers: Map<String, List<String>> = emptyMap(),
     ): Boolean = driver.ask(Event.Answered(view.want, token.call, url, status, headers.toLines())) is Answer.Retry
 
     /** Like [reject], as a future. */
     @JvmOverloads
     public fun rejectAsync(
-        token: Token,
-        method: String,
-        url: String,
-        status: Int,
-        headers: Map<String, List<String>> = emptyMap(),
+        token: Token, method: String, url: String, status: Int, headers: Map<String, List<String>> = emptyMap(),
     ): CompletableFuture<Boolean> = future { rejectBlocking(token, method, url, status, headers) }
 
     /**
@@ -135,17 +122,13 @@ public class Client internal constructor(
      * @param parameters further parameters of the authorization request
      */
     public suspend fun authorizationUrl(
-        redirectUri: String? = null,
-        scope: List<String>? = null,
-        parameters: Map<String, String> = emptyMap(),
+        redirectUri: String? = null, scope: List<String>? = null, parameters: Map<String, String> = emptyMap(),
     ): Authorization = authorizationUrlBlocking(redirectUri, scope, parameters)
 
     /** Like [authorizationUrl], which never waits. */
     @JvmOverloads
     public fun authorizationUrlBlocking(
-        redirectUri: String? = null,
-        scope: List<String>? = null,
-        parameters: Map<String, String> = emptyMap(),
+        redirectUri: String? = null, scope: List<String>? = null, parameters: Map<String, String> = emptyMap(),
     ): Authorization {
         val flow = Flow.AuthorizationUrl(redirectUri.orEmpty(), scope?.let(::toScope) ?: view.want.scope, parameters)
         val answer = driver.ask(Event.Start(flow, null)) as Answer.Authorization
@@ -155,9 +138,7 @@ public class Client internal constructor(
     /** Like [authorizationUrl], as a future. */
     @JvmOverloads
     public fun authorizationUrlAsync(
-        redirectUri: String? = null,
-        scope: List<String>? = null,
-        parameters: Map<String, String> = emptyMap(),
+        redirectUri: String? = null, scope: List<String>? = null, parameters: Map<String, String> = emptyMap(),
     ): CompletableFuture<Authorization> = future { authorizationUrlBlocking(redirectUri, scope, parameters) }
 
     /**
@@ -170,66 +151,42 @@ public class Client internal constructor(
      * @param timeout how long to wait; 30 seconds unless given
      */
     public suspend fun exchange(
-        callback: String,
-        session: String,
-        subject: String? = null,
-        onRotated: OnRotated? = null,
-        timeout: Duration? = null,
+        callback: String, session: String, subject: String? = null, onRotated: OnRotated? = null, timeout: Duration? = null,
     ): Token = exchangeAsync(callback, session, subject, onRotated, timeout).await()
 
     /** The same with the parameters of the callback, as web frameworks have them. One that is repeated is refused. */
     public suspend fun exchange(
-        callback: Map<String, List<String>>,
-        session: String,
-        subject: String? = null,
-        onRotated: OnRotated? = null,
-        timeout: Duration? = null,
+        callback: Map<String, List<String>>, session: String, subject: String? = null, onRotated: OnRotated? = null, timeout: Duration? = null,
     ): Token = exchangeAsync(toQuery(callback), session, subject, onRotated, timeout).await()
 
     /** Like [exchange], for a thread that waits. */
     @JvmOverloads
     public fun exchangeBlocking(
-        callback: String,
-        session: String,
-        subject: String? = null,
-        onRotated: OnRotated? = null,
-        timeout: Duration? = null,
+        callback: String, session: String, subject: String? = null, onRotated: OnRotated? = null, timeout: Duration? = null,
     ): Token = exchangeAsync(callback, session, subject, onRotated, timeout).awaitBlocking()
 
     /** Like [exchange], for a thread that waits. */
     @JvmOverloads
     public fun exchangeBlocking(
-        callback: Map<String, List<String>>,
-        session: String,
-        subject: String? = null,
-        onRotated: OnRotated? = null,
-        timeout: Duration? = null,
+        callback: Map<String, List<String>>, session: String, subject: String? = null, onRotated: OnRotated? = null, timeout: Duration? = null,
     ): Token = exchangeAsync(toQuery(callback), session, subject, onRotated, timeout).awaitBlocking()
 
     /** Like [exchange], as a future. */
     @JvmOverloads
     public fun exchangeAsync(
-        callback: String,
-        session: String,
-        subject: String? = null,
-        onRotated: OnRotated? = null,
-        timeout: Duration? = null,
+        callback: String, session: String, subject: String? = null, onRotated: OnRotated? = null, timeout: Duration? = null,
     ): CompletableFuture<Token> {
         val user = subject ?: view.want.subject
         val flow = Flow.CodeExchange(Secret(callback), Secret(session), user, onRotated != null)
         val deadline = deadline(timeout)
         listen(user, onRotated)
-        return driver.acquire(View(Want(user, null)), Ask(deadline = deadline), Event.Start(flow, deadline))
+        return driver.acquire(View(Want(user, null)), Ask(0, false, deadline, null, isCall = false), Event.Start(flow, deadline))
     }
 
     /** Like [exchange], as a future. */
     @JvmOverloads
     public fun exchangeAsync(
-        callback: Map<String, List<String>>,
-        session: String,
-        subject: String? = null,
-        onRotated: OnRotated? = null,
-        timeout: Duration? = null,
+        callback: Map<String, List<String>>, session: String, subject: String? = null, onRotated: OnRotated? = null, timeout: Duration? = null,
     ): CompletableFuture<Token> = exchangeAsync(toQuery(callback), session, subject, onRotated, timeout)
 
     /**
@@ -244,7 +201,7 @@ public class Client internal constructor(
     /** Like [insecureUrl], as a future. */
     public fun insecureUrlAsync(url: String): CompletableFuture<InsecureUrl> = ApiCall(this).prepare("GET", url, insecureQuery = true) {
         val answer = it as Answer.InsecureUrl
-        InsecureUrl(answer.url.expose(), answer.headers.associate { (name, value) -> name to value.expose() })
+        InsecureUrl(answer.url.expose(), answer.headers.toMap())
     }
 
     /**
@@ -295,7 +252,7 @@ public class Client internal constructor(
     private fun cached(minTtl: Duration, force: Boolean): Token? = if (minTtl.isZero && !force) peek() else null
 
     private fun acquire(minTtl: Duration, force: Boolean, timeout: Duration?): CompletableFuture<Token> =
-        driver.acquire(view, Ask(toMillis("minTtl", minTtl), force, deadline(timeout)))
+        driver.acquire(view, Ask(toMillis("minTtl", minTtl), force, deadline(timeout), null, isCall = false))
 
     private fun deadline(timeout: Duration?): Long? = timeout?.let { driver.clock.boot() + toMillis("timeout", it) }
 
@@ -342,4 +299,4 @@ private val MAX_DURATION = Duration.ofDays(365_000)
 private fun toQuery(callback: Map<String, List<String>>): String =
     callback.flatMap { (name, values) -> values.map { "${encode(name)}=${encode(it)}" } }.joinToString("&")
 
-private fun encode(text: String): String = URLEncoder.encode(text, Charsets.UTF_8)
+private fun encode(text: String): String = URLEncoder.encode(text, "UTF-8")

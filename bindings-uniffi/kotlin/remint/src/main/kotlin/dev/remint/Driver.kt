@@ -4,7 +4,6 @@ import dev.remint.core.Answer
 import dev.remint.core.Core
 import dev.remint.core.Event
 import dev.remint.core.FailureKind
-import dev.remint.core.Header
 import dev.remint.core.Now
 import dev.remint.core.Operation
 import dev.remint.core.Provision
@@ -30,36 +29,20 @@ import dev.remint.core.Lease as CoreLease
 
 /** One wish, and the lease that answers it without a look into the core. */
 internal class View(val want: Want) {
-    @Volatile
-    var lease: Lease = Lease.NONE
+    @Volatile var lease = Lease(null, 0)
 
     /** Its cache key, once there was a token. */
-    @Volatile
-    var key: String? = null
+    @Volatile var key: String? = null
 }
 
 /** A token that is answered from without asking the core, while both clocks are before their `recheck`. */
-internal class Lease(private val held: Token?, val generation: Long, @Volatile var recheck: Long, @Volatile var recheckWall: Long) {
-    val token: Token get() = checkNotNull(held)
-
-    fun withdraw() {
-        recheck = Long.MIN_VALUE
-        recheckWall = Long.MIN_VALUE
-    }
-
-    companion object {
-        val NONE = Lease(null, 0, Long.MIN_VALUE, Long.MIN_VALUE)
-    }
+internal class Lease(val token: Token?, val generation: Long) {
+    @Volatile var recheck = Long.MIN_VALUE
+    @Volatile var recheckWall = Long.MIN_VALUE
 }
 
 /** How a caller wants a token, in the core's own terms. [isCall]: for an API call, whose repetition the core knows by its name. */
-internal class Ask(
-    val minTtl: Long = 0,
-    val force: Boolean = false,
-    val deadline: Long? = null,
-    val call: String? = null,
-    val isCall: Boolean = false,
-)
+internal class Ask(val minTtl: Long, val force: Boolean, val deadline: Long?, val call: String?, val isCall: Boolean)
 
 /** Everything that the loop needs of its surroundings. */
 internal class Host(
@@ -90,14 +73,14 @@ internal class Driver(private val core: Core, private val host: Host) {
 
     private val running: MutableSet<CompletableFuture<Unit>> = ConcurrentHashMap.newKeySet()
 
-    /** The lease that may be answered from now. This is the whole hot path. */
-    fun fresh(view: View): Lease? {
+    /** The token that may be answered with now. This is the whole hot path. */
+    fun fresh(view: View): Token? {
         val lease = view.lease
-        return if (clock.wall() < lease.recheckWall && clock.boot() < lease.recheck) lease else null
+        return if (clock.wall() < lease.recheckWall && clock.boot() < lease.recheck) lease.token else null
     }
 
     /** Tells the core what happened, does what follows, and gives the answer. */
-    fun handle(event: Event): Answer? = step(event) { it.answer }
+    fun handle(event: Event): Answer? = step(event) { it.answer } as Answer?
 
     /** The same for an event whose answer may be a failure, which is thrown. */
     fun ask(event: Event): Answer? {
@@ -107,10 +90,10 @@ internal class Driver(private val core: Core, private val host: Host) {
     }
 
     /** A token for a caller, who may cancel the future; the flight that it waits for goes on for the others. */
-    fun acquire(view: View, ask: Ask): CompletableFuture<Token> = Acquisition(view, ask).apply { advance(null, null) }
+    fun acquire(view: View, ask: Ask): CompletableFuture<Token> = Acquisition(view, ask).apply { again(null, null) }
 
     /** The same after an event that began a flight. */
-    fun acquire(view: View, ask: Ask, start: Event): CompletableFuture<Token> = Acquisition(view, ask).apply { begin(start) }
+    fun acquire(view: View, ask: Ask, start: Event): CompletableFuture<Token> = Acquisition(view, ask).apply { advance(start, null, null) }
 
     /** No new work. The future is done when what was under way has ended. */
     fun close(): CompletableFuture<Void> {
@@ -122,7 +105,7 @@ internal class Driver(private val core: Core, private val host: Host) {
     fun notify(notice: Notice) {
         try {
             host.onNotice?.accept(notice)
-        } catch (@Suppress("TooGenericExceptionCaught") thrown: Throwable) {
+        } catch (thrown: Throwable) {
             LOGGER.log(Level.WARNING, "the function `onNotice` failed", thrown)
         }
     }
@@ -135,21 +118,19 @@ internal class Driver(private val core: Core, private val host: Host) {
     }
 
     /** One step of the core. [read] sees it under the lock, what follows from it is done outside. */
-    private inline fun <T> step(event: Event, read: (Step) -> T): T {
+    private fun step(event: Event, read: (Step) -> Any?): Any? {
         val drawn = host.random.apply(ENTROPY)
         if (drawn.size != ENTROPY) throw misuse("the function `random` must give as many bytes as it is asked for")
-        val step: Step
         val landed = ArrayList<Flight>(0)
-        val result: T
-        lock.withLock {
-            entropy.clear().put(drawn).flip()
-            step = core.handle(event, Now(clock.wall(), clock.boot()), entropy)
+        val (step, result) = lock.withLock {
+            entropy.duplicate().put(drawn)
+            val step = core.handle(event, Now(clock.wall(), clock.boot()), entropy)
             absorb(step, landed)
-            result = read(step)
+            step to read(step)
         }
-        for (operation in step.operations) start(operation)
+        step.operations.forEach(::start)
         for (notice in step.notices) notify(Notice(notice.name, notice.detail, notice.key, notice.flight))
-        for (flight in landed) flight.landed.complete(flight.cause)
+        for (flight in landed) flight.complete(flight.cause)
         return result
     }
 
@@ -157,11 +138,12 @@ internal class Driver(private val core: Core, private val host: Host) {
         val answer = step.answer
         // Known before anything else happens: a flight may be over in the very step that began it.
         if (answer is Answer.Wait) flight(answer.flight)
-        if (answer is Answer.Use) step.operations.forEach { operation -> operation.flightId?.let { flight(it).key = answer.lease.key } }
-        for (withdrawn in step.withdraw) {
-            val generation = withdrawn.generation ?: Long.MAX_VALUE
-            val keys = withdrawn.key?.let(::listOf) ?: leases.keys.toList()
-            for (key in keys) if ((leases[key]?.generation ?: Long.MAX_VALUE) <= generation) drop(key)
+        if (answer is Answer.Use) for (operation in step.operations) operation.flightId?.let { flight(it).key = answer.lease.key }
+        for ((withdrawn, generation) in step.withdraw) {
+            for (key in withdrawn?.let(::listOf) ?: leases.keys.toList()) {
+                val lease = leases[key] ?: continue
+                if (generation == null || lease.generation <= generation) drop(key)
+            }
         }
         for (id in step.settled) {
             val flight = flights.remove(id) ?: continue
@@ -174,7 +156,9 @@ internal class Driver(private val core: Core, private val host: Host) {
     private fun flight(id: String): Flight = flights.getOrPut(id, ::Flight)
 
     private fun drop(key: String) {
-        leases.remove(key)?.withdraw()
+        val lease = leases.remove(key) ?: return
+        lease.recheck = Long.MIN_VALUE
+        lease.recheckWall = Long.MIN_VALUE
     }
 
     /**
@@ -183,19 +167,20 @@ internal class Driver(private val core: Core, private val host: Host) {
      */
     private fun keep(view: View, use: CoreLease, isOwn: Boolean): Token {
         var lease = leases[use.key]
-        if (lease != null && lease.generation == use.generation) {
-            lease.recheck = use.recheck
-            lease.recheckWall = use.recheckWall
-        } else if (clock.boot() < use.recheck && clock.wall() < use.recheckWall) {
+        if (lease?.generation != use.generation && clock.boot() < use.recheck && clock.wall() < use.recheckWall) {
             // One for each cache key, so that withdrawing it reaches everybody.
             drop(use.key)
             if (leases.size >= MAX_LEASES) drop(leases.keys.first())
-            lease = Lease(Token(use.copy(call = use.leaseCall), clock), use.generation, use.recheck, use.recheckWall)
+            lease = Lease(Token(use.copy(call = use.leaseCall), clock), use.generation)
             leases[use.key] = lease
         }
-        view.lease = lease ?: Lease.NONE
+        if (lease?.generation == use.generation) {
+            lease.recheck = use.recheck
+            lease.recheckWall = use.recheckWall
+        }
+        if (lease != null) view.lease = lease
         view.key = use.key
-        return if (isOwn || lease == null) Token(use, clock) else lease.token
+        return lease?.token?.takeUnless { isOwn || lease.generation != use.generation } ?: Token(use, clock)
     }
 
     private fun start(operation: Operation) {
@@ -216,11 +201,10 @@ internal class Driver(private val core: Core, private val host: Host) {
     }
 
     private fun send(operation: Operation.Send): CompletionStage<Event> {
-        val request = operation.request
-        val headers = request.headers.associate { (name, value) -> name to value.expose() }
-        val body = request.body?.expose()?.toByteArray()
+        val (method, url, headers, body) = operation.request
         val left = Duration.ofMillis((operation.until - clock.boot()).coerceAtLeast(1))
-        return host.transport.send(HttpRequest(request.method, request.url.expose(), headers, body, left, operation.cap)).thenApply { answer ->
+        val request = HttpRequest(method, url.expose(), headers.toMap(), body?.expose()?.toByteArray(), left, operation.cap)
+        return host.transport.send(request).thenApply { answer ->
             if (answer.body.size > operation.cap) throw TransportFailure(TransportFailure.Kind.TOO_LARGE)
             Event.Received(operation.op, answer.status, answer.headers.toLines(), SecretBytes(answer.body))
         }
@@ -259,8 +243,8 @@ internal class Driver(private val core: Core, private val host: Host) {
         }
         val stage = try {
             work()
-        } catch (@Suppress("TooGenericExceptionCaught") thrown: Throwable) {
-            CompletableFuture.failedFuture(thrown)
+        } catch (thrown: Throwable) {
+            CompletableFuture<Event>().apply { completeExceptionally(thrown) }
         }
         stage.whenComplete { event, thrown ->
             alarm.close()
@@ -282,70 +266,51 @@ internal class Driver(private val core: Core, private val host: Host) {
     /** Calls [task] at a point of the boot clock, never earlier; closing the result cancels it. */
     private fun at(until: Long, task: Runnable): AutoCloseable = Alarm(until, task).apply { arm() }
 
-    /** A flight in the air: done with the host's own error if that ended it. */
-    private class Flight {
-        val landed = CompletableFuture<Throwable?>()
-
+    /** A flight in the air: done when it has landed, with the host's own error if that ended it. */
+    private class Flight : CompletableFuture<Throwable?>() {
         /** Whose token it renews, if that is known. */
         var key: String? = null
         var cause: Throwable? = null
     }
 
+    /** One caller's wish, which that caller may cancel. */
     private inner class Acquisition(private val view: View, private val ask: Ask) : CompletableFuture<Token>() {
-        fun begin(start: Event) = take { step(start) { it.outcome(isWaited = false) } }
-
-        fun advance(after: String?, cause: Throwable?) {
-            // The caller has left.
-            if (isDone) return
-            take(cause) {
-                step(Event.Ask(view.want, ask.minTtl, ask.force, ask.deadline, after, ask.call)) { it.outcome(isWaited = after != null) }
+        fun advance(event: Event, after: String?, cause: Throwable?): Unit = completing {
+            when (val outcome = step(event) { it.outcome(isWaited = after != null) }) {
+                is Token -> complete(outcome)
+                is Pair<*, *> -> wait(outcome.first as Answer.Wait, outcome.second as Flight?)
+                is Answer.Fail -> completeExceptionally(outcome.failure.toException(cause))
             }
+        }
+
+        fun again(after: String?, cause: Throwable?) {
+            if (!isDone) advance(Event.Ask(view.want, ask.minTtl, ask.force, ask.deadline, after, ask.call), after, cause)
         }
 
         /** What the step means here, while its flights and leases are as it left them. */
         private fun Step.outcome(isWaited: Boolean): Any? = when (val answer = answer) {
             is Answer.Use -> keep(view, answer.lease, isOwn = isWaited || ask.isCall)
-            // A flight that is over in this very step has landed already.
-            is Answer.Wait -> flights[answer.flight]?.let { flight ->
-                if (flight.key == null) flight.key = view.key
-                Waiting(answer, flight.landed)
-            } ?: Waiting(answer, COMPLETED)
+            is Answer.Wait -> answer to flights[answer.flight]?.also { if (it.key == null) it.key = view.key }
             else -> answer
         }
 
-        private inline fun take(cause: Throwable? = null, step: () -> Any?) {
-            try {
-                when (val outcome = step()) {
-                    is Token -> complete(outcome)
-                    is Waiting -> outcome.begin()
-                    is Answer.Fail -> completeExceptionally(outcome.failure.toException(cause))
-                }
-            } catch (@Suppress("TooGenericExceptionCaught") thrown: Throwable) {
-                completeExceptionally(thrown)
+        /** Asks again when the flight has landed, which it may have in the very step that began it, or the time has come. */
+        private fun wait(wait: Answer.Wait, flight: Flight?) {
+            val woken = CompletableFuture<Throwable?>()
+            val alarm = at(wait.until) { woken.complete(null) }
+            woken.thenAccept { cause ->
+                alarm.close()
+                again(wait.flight, cause)
             }
-        }
-
-        private inner class Waiting(private val wait: Answer.Wait, private val landed: CompletableFuture<Throwable?>) {
-            fun begin() {
-                val woken = CompletableFuture<Throwable?>()
-                val alarm = at(wait.until) { woken.complete(null) }
-                woken.whenComplete { cause, _ ->
-                    alarm.close()
-                    advance(wait.flight, cause)
-                }
-                landed.whenComplete { cause, _ -> woken.complete(cause) }
-                // Whoever leaves takes the timer along.
-                whenComplete { _, _ -> alarm.close() }
-            }
+            if (flight == null) woken.complete(null) else flight.thenAccept(woken::complete)
+            // Whoever leaves takes the timer along.
+            whenComplete { _, _ -> alarm.close() }
         }
     }
 
     private inner class Alarm(private val until: Long, private val task: Runnable) : Runnable, AutoCloseable {
-        @Volatile
-        private var isClosed = false
-
-        @Volatile
-        private var timer: AutoCloseable? = null
+        @Volatile private var isClosed = false
+        @Volatile private var timer: AutoCloseable? = null
 
         fun arm() {
             timer = clock.schedule((until - clock.boot()).coerceIn(0, MAX_TIMER), this)
@@ -364,7 +329,6 @@ internal class Driver(private val core: Core, private val host: Host) {
     }
 
     private companion object {
-        val COMPLETED: CompletableFuture<Throwable?> = CompletableFuture.completedFuture(null)
         val LOGGER: Logger = Logger.getLogger("dev.remint")
         const val ENTROPY = 32
 
@@ -385,8 +349,3 @@ private val Operation.flightId: String?
         is Operation.Store -> flight
         is Operation.Sleep -> null
     }
-
-/** Header lines as the core takes them. */
-internal fun Map<String, List<String>>.toLines(): List<Header> =
-    // HTTP/2 and HttpURLConnection have the status among them.
-    filterKeys { name: String? -> name != null && !name.startsWith(':') }.flatMap { (name, values) -> values.map { Header(name, Secret(it)) } }

@@ -32,7 +32,7 @@ internal class JavaNetTransport(sslContext: SSLContext?, proxy: ProxySelector?, 
         executor.execute {
             try {
                 exchange(request, result)
-            } catch (@Suppress("TooGenericExceptionCaught") thrown: Throwable) {
+            } catch (thrown: Throwable) {
                 result.completeExceptionally(TransportFailure(TransportFailure.Kind.NOT_SENT, thrown))
             }
         }
@@ -74,8 +74,7 @@ internal class JavaNetTransport(sslContext: SSLContext?, proxy: ProxySelector?, 
         private val bytes = ByteArrayOutputStream()
         private val body = CompletableFuture<ByteArray>()
 
-        @Volatile
-        private var subscription: Subscription? = null
+        @Volatile private var subscription: Subscription? = null
 
         fun cancel() {
             subscription?.cancel()

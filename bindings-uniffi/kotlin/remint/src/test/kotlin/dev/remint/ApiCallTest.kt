@@ -99,7 +99,10 @@ class ApiCallTest {
         val stale = client.view.lease
         client.invalidate()
         // As if the other thread had looked at the lease before it was withdrawn.
-        client.view.lease = Lease(stale.token, stale.generation, Long.MAX_VALUE, Long.MAX_VALUE)
+        client.view.lease = Lease(stale.token, stale.generation).apply {
+            recheck = Long.MAX_VALUE
+            recheckWall = Long.MAX_VALUE
+        }
         assertEquals(mapOf("Authorization" to "Bearer T2"), client.headers("GET", url))
     }
 
