@@ -73,6 +73,52 @@ let calls: [Test] = [
     try equal(try await lane.counter("api", "total"), 1)
   },
 
+  Test("a challenge is looked for in every line, and one for Basic ends nothing") { lane in
+    let client = try lane.client("phoenix-wallet", scope: ["wallets:write"])
+    _ = try await client.token()
+    let basic = #"Basic realm="a""#
+    let scope = #"Bearer realm="a", error="insufficient_scope""#
+    for challenges in [[basic, scope], [scope, basic]] {
+      try await lane.fault(["endpoint": "api", "status": 401, "body": "no", "headers": ["WWW-Authenticate": challenges]])
+      let (data, response) = try await within(.seconds(20)) {
+        try await client.data(for: post(lane.api("phoenix-wallet", "v1/wallets"), "body"))
+      }
+      try equal(response.statusCode, 401)
+      try equal(String(decoding: data, as: UTF8.self), "no")
+    }
+    try equal(try await lane.tokenRequests(), 1)
+    // An answer that is none about the token lies between, so that the next refusal counts as the first.
+    try await lane.fault(["endpoint": "api", "status": 200])
+    _ = try await client.data(for: post(lane.api("phoenix-wallet", "v1/wallets"), "body"))
+    try await lane.fault(["endpoint": "api", "status": 401, "headers": ["WWW-Authenticate": basic]])
+    let again = try await within(.seconds(20)) { try await client.data(for: post(lane.api("phoenix-wallet", "v1/wallets"), "body")).1 }
+    try equal(again.statusCode, 200)
+    try equal(try await lane.tokenRequests(), 2)
+  },
+
+  Test("no cookie of an API comes back") { lane in
+    let client = try lane.client("phoenix-wallet")
+    try await lane.fault(["endpoint": "api", "status": 200, "headers": ["Set-Cookie": "crumb=1; Path=/"]])
+    for _ in 0..<2 { _ = try await client.data(for: URLRequest(url: lane.api("phoenix-wallet", "v1/wallets"))) }
+    let names = try await lane.log("api").flatMap { $0["header_names"] as? [String] ?? [] }
+    try expect(names.contains("authorization") && !names.contains("cookie"), "\(names)")
+  },
+
+  Test("requests go by the session configuration that the user gives") { lane in
+    let session = URLSessionConfiguration.ephemeral
+    session.httpAdditionalHeaders = ["x-from-session": "1"]
+    let client = try lane.client("phoenix-wallet") { $0.urlSession = session }
+    _ = try await client.data(for: URLRequest(url: lane.api("phoenix-wallet", "v1/wallets")))
+    for entry in try await lane.log() {
+      try expect((entry["header_names"] as? [String])?.contains("x-from-session") == true, "\(entry)")
+    }
+    // It was copied: what is changed later changes nothing.
+    session.httpAdditionalHeaders = nil
+    _ = try await client.token(force: true)
+    let last = try require(try await lane.log("token").last, "a token request")
+    try expect((last["header_names"] as? [String])?.contains("x-from-session") == true, "\(last)")
+  },
+
   Test("other errors of the API are the caller's") { lane in
     try await lane.fault(["endpoint": "api", "status": 403])
     try await lane.fault(["endpoint": "api", "status": 500])

@@ -40,6 +40,10 @@ private let lasting: [Fault] = [
   .passing("408", #"{"status": 408}"#, 408),
   .passing("an OAuth error in a 503", #"{"status": 503, "error": "invalid_client"}"#, 503),
   Fault(name: "invalid_client", rule: #"{"status": 401, "error": "invalid_client"}"#, code: "invalid_client", status: 401),
+  Fault(
+    name: "invalid_client with a challenge for Basic",
+    rule: #"{"status": 401, "error": "invalid_client", "headers": {"WWW-Authenticate": "Basic realm=\"a\""}}"#,
+    code: "invalid_client", status: 401),
   Fault(name: "invalid_scope", rule: #"{"status": 400, "error": "invalid_scope"}"#, code: "invalid_scope", status: 400),
   Fault(name: "a bare 401", rule: #"{"status": 401}"#, code: "invalid_client", status: 401),
   .garbled("a bare 403", #"{"status": 403}"#, 403),
@@ -236,7 +240,7 @@ private let others: [Test] =
           $0.transport = { _ in answer }
         }
         let error = try await within(.seconds(20)) { try await refusal { try await client.token(timeout: .seconds(2)) } }
-        let codes = ["unexpected_answer", "answer_too_large", "transport_failed", "server_unavailable"]
+        let codes = ["unexpected_answer", "answer_too_large", "transport_failed", "host_error"]
         try expect(codes.contains(error.code), "\(answer): \(error)")
       }
     },

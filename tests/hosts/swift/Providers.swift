@@ -218,8 +218,8 @@ let providers: [Test] =
       let shelf = Shelf()
       let one = try lane.client("phoenix-wallet") { $0.store = shelf }
       let first = try await one.token()
-      let state = await shelf.state
-      try expect(state.records == 1 && state.locks == 0, "\(state)")
+      let (records, locks) = shelf.count()
+      try expect(records == 1 && locks == 0, "\(records) records, \(locks) locks")
       let second = try await lane.client("phoenix-wallet") { $0.store = shelf }.token()
       try equal(second.accessToken, first.accessToken)
       try equal(try await lane.tokenRequests(), 1)
@@ -283,32 +283,39 @@ private func approve(_ authorization: Authorization) async throws -> String {
 }
 
 /// A shared store in memory.
-private actor Shelf: Store {
+///
+/// `@unchecked`: every access to what can change is made under `lock`.
+private final class Shelf: Store, @unchecked Sendable {
+  private let lock = NSLock()
   private var records: [String: String] = [:]
   private var locks: [String: String] = [:]
   private var fences: Int64 = 0
 
-  var state: (records: Int, locks: Int) { (records.count, locks.count) }
+  func count() -> (records: Int, locks: Int) {
+    lock.withLock { (records.count, locks.count) }
+  }
 
   func handle(_ command: StoreCommand) -> StoreResult {
-    let record = records[command.key]
-    switch command.action {
-    case .load: return record.map { .found(record: $0) } ?? .missing
-    case .lock(_, ttl: 0):
-      locks[command.key] = nil
-      return .ok
-    case .lock(let owner, _):
-      locks[command.key] = owner
-      fences += 1
-      return .locked(record: record, fence: fences)
-    case .save(let expect, let next, _, let unlock):
-      if expect != record { return .conflict(record: record) }
-      records[command.key] = next
-      if unlock { locks[command.key] = nil }
-      return .ok
-    case .delete:
-      records[command.key] = nil
-      return .ok
+    lock.withLock {
+      let record = records[command.key]
+      switch command.action {
+      case .load: return record.map { .found(record: $0) } ?? .missing
+      case .lock(_, ttl: 0):
+        locks[command.key] = nil
+        return .ok
+      case .lock(let owner, _):
+        locks[command.key] = owner
+        fences += 1
+        return .locked(record: record, fence: fences)
+      case .save(let expect, let next, _, let unlock):
+        if expect != record { return .conflict(record: record) }
+        records[command.key] = next
+        if unlock { locks[command.key] = nil }
+        return .ok
+      case .delete:
+        records[command.key] = nil
+        return .ok
+      }
     }
   }
 }
