@@ -31,7 +31,7 @@ public fun OkHttpClient.Builder.remint(client: Client): OkHttpClient.Builder =
     addInterceptor { chain -> told { exchange(chain, client) } }.addNetworkInterceptor { chain -> told { hop(chain) } }
 
 /**
- * A call failed before it was sent, since there was nothing to put on it: [cause] says why.
+ * There was nothing to put on a call, which was not sent therefore: [cause] says why.
  *
  * An interceptor of OkHttp's has to throw an `IOException`: another would crash the dispatcher's thread.
  */

@@ -19,10 +19,8 @@ import okhttp3.Dispatcher
 import okhttp3.Interceptor
 import okhttp3.OkHttpClient
 import okhttp3.Request
-import okhttp3.RequestBody
 import okhttp3.RequestBody.Companion.toRequestBody
 import okhttp3.Response
-import okio.BufferedSink
 
 /**
  * Sends token requests over OkHttp: `Client(profile, …) { http(OkHttpTransport(okHttpClient)) }`. On Android, which has no
@@ -47,7 +45,7 @@ public class OkHttpTransport(client: OkHttpClient) : Transport {
 
     override fun send(request: HttpRequest): CompletionStage<HttpResponse> {
         val attempt = Attempt(request.cap)
-        val lines = Request.Builder().url(request.url).method(request.method, request.body?.let(::OneShot)).tag(Attempt::class.java, attempt)
+        val lines = Request.Builder().url(request.url).method(request.method, request.body?.toRequestBody()).tag(Attempt::class.java, attempt)
         request.headers.forEach { (name, value) -> lines.header(name, value) }
         val call = client.newCall(lines.build())
         call.timeout().timeout(request.timeout.toMillis(), TimeUnit.MILLISECONDS)
@@ -66,7 +64,7 @@ private class Attempt(private val cap: Long) : Callback {
     @Volatile
     var isSent = false
 
-    /** The answer's header lines, before OkHttp reads anything into them. */
+    /** How long the server asks to wait. */
     @Volatile
     var retryAfter = emptyList<String>()
 
@@ -101,19 +99,6 @@ private fun once(chain: Interceptor.Chain): Response {
     val response = chain.proceed(chain.request())
     attempt.retryAfter = response.headers(RETRY_AFTER)
     return response.newBuilder().removeHeader(RETRY_AFTER).build()
-}
-
-/** A body that OkHttp never sends twice of its own accord. */
-private class OneShot(bytes: ByteArray) : RequestBody() {
-    private val body = bytes.toRequestBody()
-
-    override fun contentType() = null
-
-    override fun contentLength() = body.contentLength()
-
-    override fun isOneShot() = true
-
-    override fun writeTo(sink: BufferedSink) = body.writeTo(sink)
 }
 
 private const val RETRY_AFTER = "retry-after"

@@ -7,6 +7,7 @@ import java.util.concurrent.TimeUnit
 import okhttp3.Cache
 import okhttp3.Call
 import okhttp3.Callback
+import okhttp3.Dispatcher
 import okhttp3.Interceptor
 import okhttp3.OkHttpClient
 import okhttp3.Request
@@ -51,6 +52,7 @@ class OkHttpTransportTest {
                 lane.fault(fault.replace("{", """{"endpoint":"token","count":null,"""))
                 val refused = lane.refused(provider) { http(OkHttpTransport(OkHttpClient())) }
                 assertEquals(code to 1, refused.code to lane.tokenRequests(), "$provider $fault")
+                assertEquals(0, this.lane.count("echo", "total"), "the redirect was followed")
             }
         }
     }
@@ -84,7 +86,7 @@ class OkHttpTransportTest {
 
     @Test
     fun `calls that wait for a token leave a slot for its request`() {
-        val plain = OkHttpClient()
+        val plain = OkHttpClient.Builder().dispatcher(Dispatcher().apply { maxRequestsPerHost = 1 }).build()
         val http = plain.newBuilder().remint(lane.client { http(OkHttpTransport(plain)) }).build()
         val answers = List(20) {
             val answer = CompletableFuture<Int>()

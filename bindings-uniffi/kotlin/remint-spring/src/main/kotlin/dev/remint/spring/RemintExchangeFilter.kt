@@ -62,6 +62,7 @@ public class RemintExchangeFilter @JvmOverloads constructor(
                 it.clear()
                 headers.forEach { name, values -> it.addAll(name, values) }
             }
+            if (hop.ours == null) request.cookies { it.clear() }
             return next.exchange(request.build()).flatMap { response ->
                 val location = response.headers().asHttpHeaders().getFirst("Location")
                 val next = if (followRedirects && hops < Hop.MAX) hop.next(response.statusCode().value(), location, call::attachHop) else null

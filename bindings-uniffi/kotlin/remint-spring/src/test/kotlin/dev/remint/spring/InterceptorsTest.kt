@@ -82,6 +82,15 @@ class WebClientTest : AdapterContract() {
     }
 
     @Test
+    fun `what else was meant for the first origin is taken off, too`() {
+        val client = lane.client()
+        val web = WebClient.builder().clientConnector(JdkClientHttpConnector()).filter(RemintExchangeFilter(client, followRedirects = true)).build()
+        val sent = web.get().uri(URI(lane.redirect(lane.otherUrl("echo")))).cookie("session", "1").header("Proxy-Authorization", "x").header("X-Other", "y")
+            .retrieve().bodyToMono(String::class.java).block()!!.lowercase()
+        assertEquals(listOf(false, false, true), listOf("cookie", "proxy-authorization", "x-other").map { it in sent })
+    }
+
+    @Test
     fun `a form is sent again`() {
         val client = lane.client()
         client.call(lane.api)
