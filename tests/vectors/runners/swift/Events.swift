@@ -3,128 +3,128 @@ import RemintCore
 
 /// The typed events of the binding, out of what a vector says.
 enum Events {
-  static func want(_ value: JSON?) throws -> Want {
-    guard let value else { return Want() }
-    var fields = try Fields("`want`", value)
-    let want = Want(subject: try fields.string("subject"), scope: try fields.strings("scope"))
-    try fields.end()
-    return want
-  }
-
-  static func flow(_ value: JSON) throws -> Flow {
-    let (name, content) = try variant(value, "a flow")
-    var fields = try Fields("`\(name)`", content)
-    let flow: Flow
-    switch name {
-    case "authorization_url":
-      flow = .authorizationUrl(
-        redirectUri: try fields.string("redirect_uri") ?? "", scope: try fields.strings("scope"),
-        parameters: try parameters(fields.take("parameters")))
-    case "exchange":
-      flow = .codeExchange(
-        callback: try secret("callback", &fields), session: try secret("session", &fields),
-        subject: try fields.string("subject"), onRotated: try fields.bool("on_rotated") ?? false)
-    case "adopt":
-      flow = .adopt(
-        want: try want(fields.take("want")), refreshToken: try secret("refresh_token", &fields),
-        onRotated: try fields.bool("on_rotated") ?? false)
-    default: throw Problem("  the flow `\(name)` is not understood")
+    static func want(_ value: JSON?) throws -> Want {
+        guard let value else { return Want() }
+        var fields = try Fields("`want`", value)
+        let want = Want(subject: try fields.string("subject"), scope: try fields.strings("scope"))
+        try fields.end()
+        return want
     }
-    try fields.end()
-    return flow
-  }
 
-  static func failureKind(_ name: String?) throws -> FailureKind {
-    switch name {
-    case "not_sent": return .notSent
-    case "maybe_sent": return .maybeSent
-    case "timeout": return .timeout
-    case "too_large": return .tooLarge
-    case "abandoned": return .abandoned
-    case "host_error": return .hostError
-    default: throw Problem("  the kind `\(name ?? "")` is not understood")
+    static func flow(_ value: JSON) throws -> Flow {
+        let (name, content) = try variant(value, "a flow")
+        var fields = try Fields("`\(name)`", content)
+        let flow: Flow
+        switch name {
+        case "authorization_url":
+            flow = .authorizationUrl(
+                redirectUri: try fields.string("redirect_uri") ?? "", scope: try fields.strings("scope"),
+                parameters: try parameters(fields.take("parameters")))
+        case "exchange":
+            flow = .codeExchange(
+                callback: try secret("callback", &fields), session: try secret("session", &fields),
+                subject: try fields.string("subject"), onRotated: try fields.bool("on_rotated") ?? false)
+        case "adopt":
+            flow = .adopt(
+                want: try want(fields.take("want")), refreshToken: try secret("refresh_token", &fields),
+                onRotated: try fields.bool("on_rotated") ?? false)
+        default: throw Problem("  the flow `\(name)` is not understood")
+        }
+        try fields.end()
+        return flow
     }
-  }
 
-  static func storeResult(_ value: JSON) throws -> StoreResult {
-    switch value {
-    case "ok": return .ok
-    case "none": return .missing
-    case "down": return .down
-    case "unknown": return .unknown
-    default: break
+    static func failureKind(_ name: String?) throws -> FailureKind {
+        switch name {
+        case "not_sent": return .notSent
+        case "maybe_sent": return .maybeSent
+        case "timeout": return .timeout
+        case "too_large": return .tooLarge
+        case "abandoned": return .abandoned
+        case "host_error": return .hostError
+        default: throw Problem("  the kind `\(name ?? "")` is not understood")
+        }
     }
-    let (name, content) = try variant(value, "a store's result")
-    if name == "record" {
-      guard let record = content.string else { throw Problem("  `record` must be a string") }
-      return .found(record: Secret(record))
+
+    static func storeResult(_ value: JSON) throws -> StoreResult {
+        switch value {
+        case "ok": return .ok
+        case "none": return .missing
+        case "down": return .down
+        case "unknown": return .unknown
+        default: break
+        }
+        let (name, content) = try variant(value, "a store's result")
+        if name == "record" {
+            guard let record = content.string else { throw Problem("  `record` must be a string") }
+            return .found(record: Secret(record))
+        }
+        var fields = try Fields("`\(name)`", content)
+        let record = try fields.string("record").map { Secret($0) }
+        let result: StoreResult
+        switch name {
+        case "locked": result = .locked(record: record, fence: try integer("fence", &fields))
+        case "held": result = .held(retryAt: try integer("retry_at", &fields))
+        case "conflict": result = .conflict(record: record)
+        default: throw Problem("  the store's result `\(name)` is not understood")
+        }
+        try fields.end()
+        return result
     }
-    var fields = try Fields("`\(name)`", content)
-    let record = try fields.string("record").map { Secret($0) }
-    let result: StoreResult
-    switch name {
-    case "locked": result = .locked(record: record, fence: try integer("fence", &fields))
-    case "held": result = .held(retryAt: try integer("retry_at", &fields))
-    case "conflict": result = .conflict(record: record)
-    default: throw Problem("  the store's result `\(name)` is not understood")
+
+    static func tokenRequest(_ value: JSON) throws -> TokenRequest {
+        let (name, content) = try variant(value, "a token request")
+        var fields = try Fields("`\(name)`", content)
+        let request: TokenRequest
+        switch name {
+        case "client_credentials": request = .clientCredentials(scope: try fields.strings("scope"))
+        case "refresh":
+            request = .refresh(refreshToken: try secret("refresh_token", &fields), scope: try fields.strings("scope"))
+        case "code":
+            request = .code(
+                code: try secret("code", &fields), redirectUri: try fields.string("redirect_uri") ?? "",
+                verifier: try secret("verifier", &fields))
+        case "basic_get": request = .basicGet
+        default: throw Problem("  the token request `\(name)` is not understood")
+        }
+        try fields.end()
+        return request
     }
-    try fields.end()
-    return result
-  }
 
-  static func tokenRequest(_ value: JSON) throws -> TokenRequest {
-    let (name, content) = try variant(value, "a token request")
-    var fields = try Fields("`\(name)`", content)
-    let request: TokenRequest
-    switch name {
-    case "client_credentials": request = .clientCredentials(scope: try fields.strings("scope"))
-    case "refresh":
-      request = .refresh(refreshToken: try secret("refresh_token", &fields), scope: try fields.strings("scope"))
-    case "code":
-      request = .code(
-        code: try secret("code", &fields), redirectUri: try fields.string("redirect_uri") ?? "",
-        verifier: try secret("verifier", &fields))
-    case "basic_get": request = .basicGet
-    default: throw Problem("  the token request `\(name)` is not understood")
+    static func headers(_ lines: [(name: String, value: String)]) -> [Header] {
+        lines.map { Header(name: $0.name, value: Secret($0.value)) }
     }
-    try fields.end()
-    return request
-  }
 
-  static func headers(_ lines: [(name: String, value: String)]) -> [Header] {
-    lines.map { Header(name: $0.name, value: Secret($0.value)) }
-  }
-
-  /// What no host should send. A typed event has no room for most of it: what the compiler leaves to be got wrong are the
-  /// ids, which are strings. So the garbage comes as one, and the answer is held to what the vector expects.
-  static func garbage(_ value: JSON) -> Event {
-    .tick(flight: value.text)
-  }
-
-  /// An object with exactly one member.
-  private static func variant(_ value: JSON, _ what: String) throws -> (name: String, content: JSON) {
-    guard case .object(let members) = value, members.count == 1, let member = members.first else {
-      throw Problem("  \(what) must be an object with one member: \(value.text)")
+    /// What no host should send. A typed event has no room for most of it: what the compiler leaves to be got wrong are the
+    /// ids, which are strings. So the garbage comes as one, and the answer is held to what the vector expects.
+    static func garbage(_ value: JSON) -> Event {
+        .tick(flight: value.text)
     }
-    return (member.key, member.value)
-  }
 
-  private static func secret(_ name: String, _ fields: inout Fields) throws -> Secret {
-    guard let text = try fields.string(name) else { throw Problem("  `\(name)` is missing") }
-    return Secret(text)
-  }
-
-  private static func integer(_ name: String, _ fields: inout Fields) throws -> Int64 {
-    guard let number = try fields.integer(name) else { throw Problem("  `\(name)` is missing") }
-    return number
-  }
-
-  private static func parameters(_ value: JSON?) throws -> [String: String] {
-    guard let value else { return [:] }
-    guard case .object(let members) = value else { throw Problem("  `parameters` must be an object") }
-    return try members.mapValues {
-      guard let text = $0.string else { throw Problem("  parameters must be strings") }
-      return text
+    /// An object with exactly one member.
+    private static func variant(_ value: JSON, _ what: String) throws -> (name: String, content: JSON) {
+        guard case .object(let members) = value, members.count == 1, let member = members.first else {
+            throw Problem("  \(what) must be an object with one member: \(value.text)")
+        }
+        return (member.key, member.value)
     }
-  }
+
+    private static func secret(_ name: String, _ fields: inout Fields) throws -> Secret {
+        guard let text = try fields.string(name) else { throw Problem("  `\(name)` is missing") }
+        return Secret(text)
+    }
+
+    private static func integer(_ name: String, _ fields: inout Fields) throws -> Int64 {
+        guard let number = try fields.integer(name) else { throw Problem("  `\(name)` is missing") }
+        return number
+    }
+
+    private static func parameters(_ value: JSON?) throws -> [String: String] {
+        guard let value else { return [:] }
+        guard case .object(let members) = value else { throw Problem("  `parameters` must be an object") }
+        return try members.mapValues {
+            guard let text = $0.string else { throw Problem("  parameters must be strings") }
+            return text
+        }
+    }
 }

@@ -2,7 +2,7 @@ import Foundation
 import Remint
 
 #if canImport(FoundationNetworking)
-  import FoundationNetworking
+    import FoundationNetworking
 #endif
 
 // What a user writes first. The authority's address comes from outside.
@@ -12,6 +12,7 @@ configuration.variables = ["token_endpoint": "\(base)/oauth/token", "base_url": 
 configuration.allowLoopbackHTTP = true
 
 let wallet = try Client(
-  "phoenix-wallet", clientID: "demo-client", clientSecret: "s3cret+/%&: odd", scope: ["wallets:read"], configuration: configuration)
+    "phoenix-wallet", clientID: "demo-client", clientSecret: "s3cret+/%&: odd", scope: ["wallets:read"],
+    configuration: configuration)
 let (data, response) = try await wallet.data(for: URLRequest(url: URL(string: "\(base)/v1/wallets")!))
 print(response.statusCode, String(decoding: data, as: UTF8.self))
