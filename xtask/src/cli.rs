@@ -16,7 +16,7 @@ cargo xtask COMMAND
   bench                measure us and the peers, print the ratios
   check                the quick one for every edit: format, lints, unit tests
 
-  --hosts A,B          only these of rust, node, python, kotlin, swift (also --host A); for demo, vectors, bench
+  --hosts A,B          only these of rust, node, python, kotlin, swift (also --host A)
   --yes                install what is missing without asking (implied by CI=true)
   --wasm-toolchain T   where the wasm target's standard library comes from: debian or rustup
 ";

@@ -102,6 +102,7 @@ const SUITES: &[Suite] = &[
         .with(&[Host::Swift]),
     Suite::new("examples", Report::Plain, Program::Python("examples/python", "tests/examples/run.py"))
         .with(&[Host::Node, Host::Kotlin, Host::Swift])
+        .taking_hosts()
         .builds(&[
             Build::Kotlin("examples/kotlin"),
             Build::Kotlin("examples/kotlin/spring"),
@@ -117,13 +118,11 @@ const SUITES: &[Suite] = &[
         ]),
     Suite::new("peers", Report::Plain, Program::Python("tests/peers", "tests/peers/run.py"))
         .with(&[Host::Node, Host::Kotlin, Host::Swift])
+        .taking_hosts()
         .builds(&[Build::Kotlin("tests/peers/drivers/kotlin"), Build::Swift("tests", "PeersSwift")]),
-    Suite::new("demo", Report::Plain, Program::Cargo("xtask demo --yes")).with(&[
-        Host::Node,
-        Host::Python,
-        Host::Kotlin,
-        Host::Swift,
-    ]),
+    Suite::new("demo", Report::Plain, Program::Cargo("xtask demo --yes"))
+        .with(&[Host::Node, Host::Python, Host::Kotlin, Host::Swift])
+        .taking_hosts(),
 ];
 
 struct Suite {
@@ -133,6 +132,8 @@ struct Suite {
     program: Program,
     /// Further languages whose packages it uses.
     with: &'static [Host],
+    /// Whether its program takes `--hosts`, and so can do without some of them.
+    takes_hosts: bool,
     /// What has to be compiled for it besides its own program.
     builds: &'static [Build],
 }
@@ -180,19 +181,26 @@ enum Program {
 
 impl Suite {
     const fn new(name: &'static str, report: Report, program: Program) -> Self {
-        Self { name, report, program, with: &[], builds: &[] }
+        Self { name, report, program, with: &[], takes_hosts: false, builds: &[] }
     }
 
     const fn with(self, with: &'static [Host]) -> Self {
         Self { with, ..self }
     }
 
+    const fn taking_hosts(self) -> Self {
+        Self { takes_hosts: true, ..self }
+    }
+
     const fn builds(self, builds: &'static [Build]) -> Self {
         Self { builds, ..self }
     }
 
-    fn hosts(&self) -> impl Iterator<Item = Host> {
-        self.with.iter().copied().chain([self.place().0])
+    /// The languages whose packages it uses, of those that were named.
+    fn hosts(&self, options: &Options) -> Vec<Host> {
+        let hosts = options.hosts();
+        let with = self.with.iter().copied().filter(|host| !self.takes_hosts || hosts.contains(host));
+        with.chain([self.place().0]).collect()
     }
 
     /// The language and the folder that may list what else has to be installed.
@@ -206,7 +214,15 @@ impl Suite {
         }
     }
 
-    /// Everything that has to be compiled for it.
+    /// What has to be compiled for it, in the languages that were named.
+    fn builds_for(&self, options: &Options) -> impl Iterator<Item = Build> {
+        let hosts = self.hosts(options);
+        self.all_builds().filter(move |build| match build {
+            Build::Kotlin(_) => hosts.contains(&Host::Kotlin),
+            Build::Swift(..) => hosts.contains(&Host::Swift),
+        })
+    }
+
     fn all_builds(&self) -> impl Iterator<Item = Build> {
         let own = match self.program {
             Program::Kotlin(folder, _) => Some(Build::Kotlin(folder)),
@@ -218,12 +234,16 @@ impl Suite {
 
     fn needs(&self, options: &Options) -> Vec<Need> {
         let wasm = matches!(self.program, Program::CoreAlone).then(|| Need::WasmTarget(Toolchain::choose(options)));
-        self.hosts().flat_map(|host| Need::of(host, options)).chain(wasm).collect()
+        self.hosts(options).into_iter().flat_map(|host| Need::of(host, options)).chain(wasm).collect()
     }
 
-    /// Whether one of `words` is its name or part of it. No words select everything.
-    fn is_selected(&self, words: &[String]) -> bool {
-        words.is_empty() || words.iter().any(|word| word == self.name || self.name.split('-').any(|part| part == word))
+    /// Whether one of the words is its name or part of it (no words select everything), and the languages that were
+    /// named are all that it takes.
+    fn is_selected(&self, options: &Options) -> bool {
+        let hosts = options.hosts();
+        let is_named = |word: &String| word == self.name || self.name.split('-').any(|part| part == word);
+        (options.words.is_empty() || options.words.iter().any(is_named))
+            && self.hosts(options).iter().all(|host| hosts.contains(host))
     }
 
     fn run(&self, tree: &Tree, options: &Options, log: &mut Log) -> Result<Outcome> {
@@ -245,7 +265,7 @@ impl Suite {
             Program::SwiftTest => (swift::test(tree)?, ""),
             Program::Generated => return uniffi::check(tree, log),
         };
-        if self.hosts().any(|host| matches!(host, Host::Kotlin | Host::Swift)) {
+        if self.hosts(options).iter().any(|host| matches!(host, Host::Kotlin | Host::Swift)) {
             // No cargo where Swift is, and none in an empty project.
             log.run(tree.cargo().args(["build", "--quiet", "--package", "authority"]))?;
             command
@@ -255,12 +275,16 @@ impl Suite {
         for word in words.split_whitespace() {
             command.args(files(tree, word)?);
         }
+        if self.takes_hosts {
+            let names: Vec<&str> = options.hosts().into_iter().map(Host::name).collect();
+            command.arg("--hosts").arg(names.join(","));
+        }
         log.test(&mut command, self.report)
     }
 }
 
 pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
-    let suites: Vec<&Suite> = SUITES.iter().filter(|suite| suite.is_selected(&options.words)).collect();
+    let suites: Vec<&Suite> = SUITES.iter().filter(|suite| suite.is_selected(options)).collect();
     if options.list {
         suites.iter().for_each(|suite| println!("{}", suite.name));
         return Ok(true);
@@ -277,7 +301,7 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
     let mut builds = Vec::new();
     for suite in suites {
         // Packages are made just before the first suite that needs them.
-        for host in suite.hosts() {
+        for host in suite.hosts(options) {
             if !hosts.contains(&host) {
                 hosts.push(host);
                 steps.extend(install::steps(tree, options, host)?);
@@ -288,7 +312,7 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
             places.push(place);
             steps.extend(install::folder_steps(tree, host, folder));
         }
-        for build in suite.all_builds() {
+        for build in suite.builds_for(options) {
             if !builds.contains(&build) {
                 builds.push(build);
                 steps.push(build.step(tree));
@@ -326,8 +350,20 @@ mod tests {
     use super::*;
 
     fn named(words: &[&str]) -> Vec<&'static str> {
-        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        SUITES.iter().filter(|suite| suite.is_selected(&words)).map(|suite| suite.name).collect()
+        let options = Options::parse(["test"].iter().chain(words).map(|word| (*word).to_owned())).unwrap();
+        SUITES.iter().filter(|suite| suite.is_selected(&options)).map(|suite| suite.name).collect()
+    }
+
+    #[test]
+    fn a_language_that_was_not_named_is_not_needed() {
+        for name in named(&["--hosts", "rust,node,python"]) {
+            assert!(!name.contains("kotlin") && !name.contains("swift") && name != "generated", "{name}");
+        }
+        let options = Options::parse(["test", "--hosts=rust,python,kotlin"].map(str::to_owned)).unwrap();
+        let peers = SUITES.iter().find(|suite| suite.name == "peers").unwrap();
+        assert_eq!(peers.hosts(&options), [Host::Kotlin, Host::Python]);
+        assert_eq!(peers.builds_for(&options).count(), 1);
+        assert!(named(&["--hosts", "node,python", "examples"]).contains(&"examples"));
     }
 
     #[test]
