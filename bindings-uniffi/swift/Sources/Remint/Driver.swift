@@ -221,10 +221,11 @@ final class Driver: Sendable {
     /// Tells the core what happened, and does what follows.
     @discardableResult
     func handle(_ event: Event, for view: View? = nil) -> Answer? {
-        // Both are perhaps a test's own code: not under the lock.
-        let now = host.clock.now()
+        // A test's own code: not under the lock, under which the machine's clocks can't seem to go back.
+        let given = host.clock.test?.now()
         let entropy = host.random?(32) ?? drawn()
         let (answer, consequences) = state.withLock { state in
+            let now = given ?? host.clock.now()
             let step = core.handle(event: event, now: now, entropy: entropy)
             let consequences = follow(step, view, &state)
             // After all that is withdrawn, in the same step: no other may come between.
@@ -245,8 +246,9 @@ final class Driver: Sendable {
         var consequences = Consequences(notices: step.notices)
         // Known before anything else happens: a flight may be over in the very step that began it.
         if case .wait(let id, _) = step.answer {
-            let key = leaseLock.withLock { view?.key }
-            state.flights[id, default: Flight()].key = state.flights[id]?.key ?? key
+            var flight = state.flights[id] ?? Flight()
+            flight.key = flight.key ?? leaseLock.withLock { view?.key }
+            state.flights[id] = flight
         }
         for operation in step.operations {
             if let op = operation.op { state.running.insert(op) }
@@ -356,7 +358,7 @@ final class Driver: Sendable {
                 for waiter in late.keys { state.flights[id]?.waiters[waiter] = nil }
                 return late
             }
-            for waiter in woken?.values ?? [:].values { waiter.continuation.resume() }
+            for waiter in (woken ?? [:]).values { waiter.continuation.resume() }
         }
     }
 

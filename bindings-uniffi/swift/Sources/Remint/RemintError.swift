@@ -127,5 +127,9 @@ private func inSwiftNames(_ text: String) -> String {
     guard text.contains("`") else { return text }
     // A proxy and certificates are a session's own matters here.
     let text = text.replacingOccurrences(of: ", `proxy` and `ca`", with: " and `urlSession`")
-    return Configuration.optionNames.reduce(text) { $0.replacingOccurrences(of: "`\($1.key)`", with: "`\($1.value)`") }
+    return Configuration.optionNames.reduce(text) { text, name in
+        // As in `api_origins.0`, too.
+        text.replacingOccurrences(of: "`\(name.key)`", with: "`\(name.value)`")
+            .replacingOccurrences(of: "`\(name.key).", with: "`\(name.value).")
+    }
 }

@@ -23,29 +23,61 @@ struct CustomTransport: HTTPClient {
     }
 }
 
-/// The default transport: a `URLSession` of the client's own.
+/// The default transport: `URLSession`s of the client's own.
 ///
-/// The session is not the user's since a session's delegate, which alone can refuse redirects on every platform, is
-/// fixed when the session is made.
+/// They are not the user's since a session's delegate, which alone can refuse redirects on every platform, is fixed
+/// when the session is made.
 final class URLSessionTransport: HTTPClient {
-    private let delegate = SessionDelegate()
-    private let session: URLSession
+    private let configuration: URLSessionConfiguration
+    /// For API calls, which share connections.
+    private let shared = Guarded<Session?>(nil)
+
+    private struct Session {
+        let delegate = SessionDelegate()
+        let session: URLSession
+
+        init(_ configuration: URLSessionConfiguration) {
+            session = URLSession(configuration: configuration, delegate: delegate, delegateQueue: nil)
+        }
+
+        /// A session keeps its delegate alive until then.
+        func end() {
+            session.finishTasksAndInvalidate()
+        }
+    }
 
     init(_ configuration: URLSessionConfiguration?) {
-        let configuration = (configuration?.copy() as? URLSessionConfiguration) ?? URLSessionTransport.plain
+        self.configuration = (configuration?.copy() as? URLSessionConfiguration) ?? URLSessionTransport.plain
         #if canImport(FoundationNetworking)
-            ChallengeBlindProtocol.install(in: configuration)
+            ChallengeBlindProtocol.install(in: self.configuration)
         #endif
-        session = URLSession(configuration: configuration, delegate: delegate, delegateQueue: nil)
     }
 
     deinit {
-        // A session keeps its delegate alive until then.
-        session.finishTasksAndInvalidate()
+        shared.withLock { $0?.end() }
     }
 
     func send(_ request: HTTPRequest, like original: URLRequest?) async throws -> HTTPResponse {
+        guard original == nil else {
+            let session = shared.withLock { session in
+                let made = session ?? Session(configuration)
+                session = made
+                return made
+            }
+            return try await send(request, like: original, by: session)
+        }
+        // A token request has a connection of its own: on one that turns out to be dead, the system would send it again,
+        // and a refresh token that was spent by the first time would look stolen.
+        let session = Session(configuration)
+        defer { session.end() }
+        return try await send(request, like: nil, by: session)
+    }
+
+    private func send(_ request: HTTPRequest, like original: URLRequest?, by session: Session) async throws
+        -> HTTPResponse
+    {
         var wire = original ?? URLRequest(url: request.url, cachePolicy: .reloadIgnoringLocalCacheData)
+        if original == nil { wire.httpShouldHandleCookies = false }
         wire.url = request.url
         wire.httpMethod = request.method
         wire.allHTTPHeaderFields = nil
@@ -54,14 +86,14 @@ final class URLSessionTransport: HTTPClient {
         // Whole seconds, from which Foundation on Linux makes an integer. It counts between two packets: the time for
         // all of it is kept by whoever cancels the task.
         wire.timeoutInterval = min(max(1, request.timeout.seconds.rounded(.up)), 604_800)
-        let task = session.dataTask(with: wire)
+        let task = session.session.dataTask(with: wire)
         do {
             return try await withTaskCancellationHandler {
                 try await withCheckedThrowingContinuation { continuation in
-                    delegate.add(task, continuation, cap: request.cap)
+                    session.delegate.add(task, continuation, cap: request.cap)
                     task.resume()
                     // The handler below may have run before the task was known.
-                    if Task.isCancelled { delegate.fail(task, with: CancellationError()) }
+                    if Task.isCancelled { session.delegate.fail(task, with: CancellationError()) }
                 }
             } onCancel: {
                 task.cancel()
@@ -120,7 +152,7 @@ private final class SessionDelegate: NSObject, URLSessionDataDelegate, Sendable 
     func urlSession(
         _ session: URLSession, task: URLSessionTask, willPerformHTTPRedirection response: HTTPURLResponse,
         newRequest request: URLRequest,
-        completionHandler: @escaping (URLRequest?) -> Void
+        completionHandler: @escaping @Sendable (URLRequest?) -> Void
     ) {
         completionHandler(nil)
     }
@@ -128,7 +160,7 @@ private final class SessionDelegate: NSObject, URLSessionDataDelegate, Sendable 
     #if canImport(Darwin)
         func urlSession(
             _ session: URLSession, task: URLSessionTask, didReceive challenge: URLAuthenticationChallenge,
-            completionHandler: @escaping (URLSession.AuthChallengeDisposition, URLCredential?) -> Void
+            completionHandler: @escaping @Sendable (URLSession.AuthChallengeDisposition, URLCredential?) -> Void
         ) {
             let space = challenge.protectionSpace
             // What a server asks for is the core's to answer; proxies and TLS are the system's.

@@ -40,7 +40,10 @@ final class LoopbackServer: Sendable {
         Thread.detachNewThread { [requests] in
             while true {
                 let connection = accept(listener, nil, nil)
-                guard connection >= 0 else { return }
+                guard connection >= 0 else {
+                    close(listener)
+                    return
+                }
                 var buffer = [UInt8](repeating: 0, count: 65_536)
                 guard recv(connection, &buffer, buffer.count, 0) > 0 else {
                     close(connection)
@@ -55,15 +58,17 @@ final class LoopbackServer: Sendable {
                     guard count > 0 else { break }
                     sent += count
                 }
+                // Whoever closes with unread bytes takes back what they sent.
+                shutdown(connection, Int32(SHUT_WR))
+                while recv(connection, &buffer, buffer.count, 0) > 0 {}
                 close(connection)
             }
         }
     }
 
     deinit {
-        // Ends `accept`, too.
+        // Ends `accept`; its thread closes the socket, whose number may be another's from then on.
         shutdown(listener, Int32(SHUT_RDWR))
-        close(listener)
     }
 }
 

@@ -48,6 +48,26 @@ final class URLSessionTransportTests: XCTestCase {
         XCTAssertEqual(other.count, 0)
     }
 
+    func testARedirectToNowhereIsAnError() async throws {
+        for location in [
+            "http:///x", "http://", "http://:80/", "http://127.0.0.1:99999/", "ftp://x/", "mailto:x", "http://[",
+            "\u{7f}",
+        ] {
+            let server = try LoopbackServer("HTTP/1.1 302 Go\r\nLocation: \(location)\r\nContent-Length: 0\r\n\r\n")
+            var configuration = Configuration()
+            configuration.allowLoopbackHTTP = true
+            let client = try Client.fixed(
+                "x", apiOrigins: ["\(server.url)".trimmingCharacters(in: ["/"])], configuration: configuration)
+            do {
+                _ = try await client.data(for: URLRequest(url: server.url))
+                XCTFail("there is nothing at \(location)")
+            } catch {
+                XCTAssertTrue(
+                    error is URLError || error is TransportFailure || error is RemintError, "\(location): \(error)")
+            }
+        }
+    }
+
     func testAnAnswerIsReadUpToItsCap() async throws {
         let text = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + String(repeating: "x", count: 1000)
         let server = try LoopbackServer(text)
