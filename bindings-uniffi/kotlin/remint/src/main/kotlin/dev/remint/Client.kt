@@ -180,7 +180,7 @@ public class Client internal constructor(
         val flow = Flow.CodeExchange(Secret(callback), Secret(session), user, onRotated != null)
         val deadline = deadline(timeout)
         listen(user, onRotated)
-        return driver.acquire(View(Want(user, null)), Ask(0, false, deadline, null, isCall = false), Event.Start(flow, deadline))
+        return driver.acquire(View(Want(user)), Ask(0, false, deadline, null, isCall = false), Event.Start(flow, deadline))
     }
 
     /** Like [exchange], as a future. */
@@ -257,7 +257,7 @@ public class Client internal constructor(
     private fun deadline(timeout: Duration?): Long? = timeout?.let { driver.clock.boot() + toMillis("timeout", it) }
 
     private fun listen(subject: String?, onRotated: OnRotated?) {
-        if (onRotated != null) driver.onRotated[subject.orEmpty()] = onRotated
+        if (onRotated != null) driver.onRotated[Want(subject)] = onRotated
     }
 
     public companion object {

@@ -62,8 +62,8 @@ internal class Driver(private val core: Core, private val host: Host) {
     /** Wishes whose token an API refused last: the core wants to hear of the first answer after that, too. */
     val refused: MutableSet<Want> = ConcurrentHashMap.newKeySet()
 
-    /** Told of new refresh tokens, by subject. The client itself has the empty one, which no other can have. */
-    val onRotated = ConcurrentHashMap<String, OnRotated>()
+    /** Told of new refresh tokens, by subject alone. */
+    val onRotated = ConcurrentHashMap<Want, OnRotated>()
 
     // Held for one step of the core and what it does to these three: never while anything is waited for or called.
     private val lock = ReentrantLock()
@@ -177,8 +177,8 @@ internal class Driver(private val core: Core, private val host: Host) {
         if (lease?.generation == use.generation) {
             lease.recheck = use.recheck
             lease.recheckWall = use.recheckWall
+            view.lease = lease
         }
-        if (lease != null) view.lease = lease
         view.key = use.key
         return lease?.token?.takeUnless { isOwn || lease.generation != use.generation } ?: Token(use, clock)
     }
@@ -212,7 +212,7 @@ internal class Driver(private val core: Core, private val host: Host) {
 
     private fun provide(what: Provision): Secret? {
         when (what) {
-            is Provision.Rotated -> onRotated[what.subject.orEmpty()]?.save(what.refreshToken.expose(), what.subject)
+            is Provision.Rotated -> onRotated[Want(what.subject)]?.save(what.refreshToken.expose(), what.subject)
             // Whoever wrote the function in Java may give none.
             is Provision.ClientSecret -> {
                 val secret: String? = host.clientSecret?.get()
