@@ -31,7 +31,11 @@ public class Builder internal constructor(profile: String) {
     public fun clientId(clientId: String): Builder = variable("client_id", clientId)
 
     /** The client's secret (RFC 6749 section 2.3.1). An app on people's own devices has none: see the README. */
-    public fun clientSecret(clientSecret: String): Builder = variable("client_secret", clientSecret).also { this.clientSecret = null }
+    public fun clientSecret(clientSecret: String): Builder {
+        options.remove("client_secret_provided")
+        this.clientSecret = null
+        return variable("client_secret", clientSecret)
+    }
 
     /**
      * A function that gives the client's secret, called before each token request, so that a rotated secret needs no

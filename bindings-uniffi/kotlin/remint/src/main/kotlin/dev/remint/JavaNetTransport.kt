@@ -56,10 +56,12 @@ internal class JavaNetTransport(sslContext: SSLContext?, proxy: ProxySelector?, 
                 result.completeExceptionally(explained(thrown.unwrapped()))
             }
         }
-        result.whenComplete { _, _ ->
+        result.whenComplete { _, thrown ->
             alarm.close()
-            body.cancel()
-            exchange.cancel(true)
+            if (thrown != null) {
+                body.cancel()
+                exchange.cancel(true)
+            }
         }
     }
 

@@ -358,6 +358,27 @@ class ClientTest {
     }
 
     @Test
+    fun `the last client secret that a builder is given counts`() {
+        client { clientSecret { "other" }; clientSecret("s3cret-2") }.tokenBlocking()
+        client { clientSecret("s3cret-3"); clientSecret { "s3cret-4" } }.tokenBlocking()
+        val bodies = server.requests.map { it.body!!.decodeToString() }
+        assertTrue("s3cret-2" in bodies[0] && "s3cret-4" in bodies[1])
+    }
+
+    @Test
+    fun `a store is asked off the caller's thread, and one that fails does not keep a token from a client of its own credentials`() {
+        val commands = java.util.concurrent.ConcurrentLinkedQueue<String>()
+        val client = client {
+            store { key, command ->
+                commands += "${key.isNotEmpty()} ${command.javaClass.simpleName}"
+                throw IllegalStateException("down")
+            }
+        }
+        assertEquals("T1", client.tokenBlocking(timeout = BRIEF).accessToken)
+        assertTrue(commands.isNotEmpty() && commands.all { it.startsWith("true ") }, commands.toString())
+    }
+
+    @Test
     fun `a client secret that cannot be had is the host's error, with its cause`() {
         val failure = IllegalStateException("the vault is sealed")
         val error = thrown<TransportException> { client { clientSecret { throw failure } }.tokenBlocking(timeout = BRIEF) }
