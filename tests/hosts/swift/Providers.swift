@@ -293,7 +293,6 @@ let providers: [Test] =
             try equal(try await client.token(timeout: .seconds(Int64.max)).tokenType, "Bearer")
             let relative = try require(URL(string: "relative"), "a URL")
             try await refusal { try await client.headers(method: "GET", url: relative) }
-            try await refusal { try await client.headers(method: "", url: lane.api("phoenix-wallet", "v1/x")) }
             try await refusal { try await client.insecureURL(relative) }
             try await refusal { try await client.exchange(callback: "", session: "") }
             try await refusal { try client.withSubject("", refreshToken: "nul\0") }
