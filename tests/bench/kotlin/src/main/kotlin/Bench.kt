@@ -56,12 +56,12 @@ private fun cachedToken(endpoint: String) {
         twoClocks,
         work("TokenManager by hand (phoenix-wallet's sample)") { manager.token() },
         work("google-auth-library `refreshIfExpired()`") { google.token() },
-        work("Spring Security `authorize()`", 1.0) { spring.token() },
     )
-    // Apart from the others: the garbage that it makes is collected in somebody else's turn.
+    // Apart from the others: the garbage that they make is collected in somebody else's turn.
     compare(
-        "Cached token, of a library with much to do",
+        "Cached token, of libraries with much to do",
         work("`client.tokenBlocking()`") { client.tokenBlocking() },
+        work("Spring Security `authorize()`", 1.0) { spring.token() },
         work("MSAL4J `acquireToken().join()`", 1.0) { msal.token() },
     )
 }
