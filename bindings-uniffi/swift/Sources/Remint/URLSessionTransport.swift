@@ -120,6 +120,13 @@ private final class SessionDelegate: NSObject, URLSessionDataDelegate, Sendable 
         let continuation: CheckedContinuation<HTTPResponse, any Error>
         let cap: Int
         var body = Data()
+
+        /// Whether there was room for it.
+        mutating func append(_ data: Data) -> Bool {
+            guard data.count <= cap - body.count else { return false }
+            body.append(data)
+            return true
+        }
     }
 
     private let exchanges = Guarded<[Int: Exchange]>([:])
@@ -130,10 +137,8 @@ private final class SessionDelegate: NSObject, URLSessionDataDelegate, Sendable 
 
     func urlSession(_ session: URLSession, dataTask: URLSessionDataTask, didReceive data: Data) {
         let isTooLarge = exchanges.withLock { exchanges in
-            guard let exchange = exchanges[dataTask.taskIdentifier] else { return false }
-            if data.count > exchange.cap - exchange.body.count { return true }
-            exchanges[dataTask.taskIdentifier]?.body.append(data)
-            return false
+            // Appended to in its place: a copy of a long body for each of its parts would take forever.
+            exchanges[dataTask.taskIdentifier]?.append(data) == false
         }
         if isTooLarge {
             fail(dataTask, with: TransportFailure(.tooLarge))

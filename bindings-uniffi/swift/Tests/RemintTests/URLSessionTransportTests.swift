@@ -81,6 +81,14 @@ final class URLSessionTransportTests: XCTestCase {
         }
     }
 
+    func testALongBodyIsCollectedInItsParts() async throws {
+        let length = 20_000_000
+        let server = try LoopbackServer(
+            "HTTP/1.1 200 OK\r\nContent-Length: \(length)\r\n\r\n" + String(repeating: "x", count: length))
+        let answer = try await send(server.url, cap: .max)
+        XCTAssertEqual(answer.body.count, length)
+    }
+
     func testWhatNeverLeftIsToldFromWhatMayHave() async throws {
         let gone = try { try LoopbackServer(nil).url }()
         do {
