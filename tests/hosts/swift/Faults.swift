@@ -1,7 +1,7 @@
 import Foundation
 import Remint
 
-/// A way in which the authority misbehaves for good, and what a caller with two seconds of patience is told then.
+/// A way in which the authority misbehaves for good, and what a caller is told then.
 struct Fault: Sendable {
     let name: String
     /// The rule, as JSON: what goes to the authority is made of it for each test.
@@ -77,12 +77,15 @@ private let forGood = lasting.map { fault in
     Test("\(fault.name), for good: \(fault.code)") { lane in
         try await fault.start(at: lane)
         let notices = Collected<Notice>()
+        // A busy machine is slow, too: only where slowness is the fault is there little time, and little patience only with
+        // a server that says how long to wait.
         let client = try lane.client("phoenix-wallet") {
-            $0.requestTimeout = .milliseconds(700)
+            $0.requestTimeout = fault.code == "timeout" ? .milliseconds(700) : .seconds(10)
             $0.onNotice = { notices.add($0) }
         }
-        let results = try await within(.seconds(40)) {
-            await crowd(20) { _ in try await client.token(timeout: .seconds(2)) }
+        let patience: Duration = fault.retryAfter == nil ? .seconds(20) : .seconds(2)
+        let results = try await within(.seconds(60)) {
+            await crowd(20) { _ in try await client.token(timeout: patience) }
         }
         for result in results {
             let error = try await refusal(fault.code) { try result.get() }
