@@ -136,6 +136,16 @@ def vapor(host, authority):
     tidy(lane, "token")
 
 
+def mobile_app(host, authority):
+    """The half that holds no secret: a public client, and the person's browser."""
+    lane = authority.lane()
+    lane.control("POST", "clients", {"client_id": "notes-app", "public": True})
+    out, _ = programs.ended_well(programs.swift("MobileApp"), {"CLIENT_ID": "notes-app", "ISSUER": f"{lane.address}/rapidomize"})
+    accepted(out.splitlines()[-1], "/v1/notes")
+    (request,) = tidy(lane, "token")
+    assert (request["grant"], request["authentication"]) == ("authorization_code", "none"), request
+
+
 def mobile_back_end(host, authority):
     """The half that holds the secret: a URL for the app, fit for no cache."""
     lane = authority.lane()
@@ -175,5 +185,6 @@ TESTS = [
     (("kotlin",), java),
     (("kotlin",), spring),
     (("swift",), vapor),
+    (("swift",), mobile_app),
     (("swift",), mobile_back_end),
 ]
