@@ -77,7 +77,7 @@ def used(host, profile, variables):
     assert out.splitlines()[-1] == "this is you", out
     assert TOKEN not in out + err and API_KEY not in out + err, "printing a token shows it"
     # Each language prints a token in its own way: Unix seconds, or a date.
-    expires_at = re.search(r"expires_?at\W+(?:SystemTime \{ tv_sec: )?(?:(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)|(\d+))", out, re.IGNORECASE)
+    expires_at = re.search(r"expires[_ ]?at\W+(?:SystemTime \{ tv_sec: )?(?:(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)|(\d+))", out, re.IGNORECASE)
     day, hour, seconds = expires_at.groups()
     at = int(seconds) if seconds else datetime.fromisoformat(f"{day}T{hour}+00:00").timestamp()
     return at - time.time()
