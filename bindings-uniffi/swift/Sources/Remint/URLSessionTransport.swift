@@ -176,11 +176,13 @@ private final class SessionDelegate: NSObject, URLSessionDataDelegate, Sendable 
 
     private func finish(_ task: URLSessionTask) {
         guard let exchange = exchanges.withLock({ $0.removeValue(forKey: task.taskIdentifier) }) else { return }
-        guard var response = task.response as? HTTPURLResponse else {
+        guard let given = task.response as? HTTPURLResponse else {
             return exchange.continuation.resume(throwing: URLError(.badServerResponse))
         }
         #if canImport(FoundationNetworking)
-            response = ChallengeBlindProtocol.revealed(response)
+            let response = ChallengeBlindProtocol.revealed(given)
+        #else
+            let response = given
         #endif
         let headers = response.allHeaderFields.compactMap { field -> HTTPHeader? in
             guard let name = field.key as? String, let value = field.value as? String else { return nil }
