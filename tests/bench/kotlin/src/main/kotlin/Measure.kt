@@ -87,6 +87,6 @@ private fun enough(work: Work): Int {
     }
 }
 
-private const val WARM_UPS = 20
+private const val WARM_UPS = 100
 private const val ROUNDS = 51
 private const val ROUND_NANOSECONDS = 4_000_000
