@@ -30,14 +30,19 @@ pub enum Need {
 }
 
 impl Need {
+    /// A small native library is built with its standard library where that can be had.
+    fn sources() -> Option<Self> {
+        is_debian().then_some(Self::WasmTarget(wasm::Toolchain::Debian))
+    }
+
     /// What it takes to build and run one language's package.
     pub fn of(host: Host, options: &Options) -> Vec<Self> {
         match host {
             Host::Rust => vec![Self::CCompiler],
             Host::Node => vec![Self::CCompiler, Self::Node, Self::WasmTarget(wasm::Toolchain::choose(options))],
             Host::Python => vec![Self::CCompiler, Self::Python],
-            Host::Kotlin => vec![Self::CCompiler, Self::Jdk, Self::Maven],
-            Host::Swift => [Self::CCompiler].into_iter().chain(swift::needs()).collect(),
+            Host::Kotlin => [Self::CCompiler, Self::Jdk, Self::Maven].into_iter().chain(Self::sources()).collect(),
+            Host::Swift => [Self::CCompiler].into_iter().chain(Self::sources()).chain(swift::needs()).collect(),
         }
     }
 

@@ -13,23 +13,21 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     bindgen::UNIFFI,
-    cache::files_below,
+    cache::{files_below, lock},
     counts::Counts,
     hosts::Host,
     process::output,
     progress::{Log, Outcome, Step},
     tree::Tree,
-    wasm::remap,
+    wasm::{Toolchain, remap},
 };
 
 /// From nothing to a language's generated sources and library beside its shell.
 pub fn steps(tree: &Tree, host: Host) -> Result<Vec<Step<'_>>> {
     Ok(vec![
         UNIFFI.step(tree)?,
-        Step::new("native library", "", move |log| {
-            let mut cargo = tree.cargo();
-            cargo.args(["build", "--release", "--package", "remint-bindings-uniffi"]).env("RUSTFLAGS", remap()?);
-            log.run(&mut cargo)?;
+        Step::new("native library", "about 2 min the first time", move |log| {
+            compile(tree, log)?;
             Ok(Outcome::Made(tree.show(&library(tree))))
         }),
         Step::new(format!("{} glue", host.title()), "", move |log| {
@@ -42,6 +40,35 @@ pub fn steps(tree: &Tree, host: Host) -> Result<Vec<Step<'_>>> {
             Ok(Outcome::Made(places.join(", ")))
         }),
     ])
+}
+
+/// Where Debian's compiler is, which brings its sources, the standard library is built as well: small, and without what
+/// prints backtraces, which a core that does not panic has no use for. That is nearly half of the library.
+fn compile(tree: &Tree, log: &mut Log) -> Result<()> {
+    let mut cargo = tree.cargo();
+    cargo.args(["build", "--release", "--package", "remint-bindings-uniffi"]);
+    if !(OS == "linux" && Toolchain::Debian.is_installed()) {
+        log.run(cargo.env("RUSTFLAGS", remap()?))?;
+        return collect(tree, &tree.cargo_target.join("release"));
+    }
+    let cache = Toolchain::Debian.cache("native-std")?;
+    let triple = format!("{ARCH}-unknown-linux-gnu");
+    Toolchain::Debian.build_std(&mut cargo, "std");
+    cargo.args(["--target", &triple, "--target-dir"]).arg(&cache.dir);
+    cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "z");
+    cargo.env("RUSTFLAGS", format!("{} -Cforce-unwind-tables=no -Zunstable-options -Cpanic=immediate-abort", remap()?));
+    // Until it is copied, another checkout must not build its own in the same place.
+    let _lock = lock(&cache.dir)?;
+    log.run(&mut cargo)?;
+    collect(tree, &cache.dir.join(triple).join("release"))
+}
+
+/// Takes the libraries as cargo leaves them.
+fn collect(tree: &Tree, built: &Path) -> Result<()> {
+    for library in [library(tree), archive(tree)] {
+        put(&built.join(library.file_name().context("a library is a file")?), &library)?;
+    }
+    Ok(())
 }
 
 /// Generates everything once more: it has to come out as it lies in the tree, and git must know none of it.
@@ -104,7 +131,7 @@ fn libraries(tree: &Tree, log: &mut Log, host: Host) -> Result<Vec<(PathBuf, Pat
     };
     if host == Host::Swift {
         let lib = tree.root.join(SWIFT).join("lib");
-        let archive = strip(log, &library(tree).with_file_name("libremint_ffi.a"), &["-S"])?;
+        let archive = strip(log, &archive(tree), &["-S"])?;
         let description = made.join("remint.pc");
         fs::write(&description, format!("{PKG_CONFIG}Version: {}\n", env!("CARGO_PKG_VERSION")))?;
         return Ok(vec![(archive, lib.join("libremint_ffi.a")), (description, lib.join("remint.pc"))]);
@@ -130,7 +157,11 @@ fn put(from: &Path, to: &Path) -> Result<()> {
 
 /// As cargo leaves it, which is as the generator needs it: unstripped.
 fn library(tree: &Tree) -> PathBuf {
-    tree.cargo_target.join("release").join(format!("{DLL_PREFIX}remint_ffi{DLL_SUFFIX}"))
+    tree.root.join("target/uniffi").join(format!("{DLL_PREFIX}remint_ffi{DLL_SUFFIX}"))
+}
+
+fn archive(tree: &Tree) -> PathBuf {
+    tree.root.join("target/uniffi/libremint_ffi.a")
 }
 
 pub const KOTLIN: &str = "bindings-uniffi/kotlin";

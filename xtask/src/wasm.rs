@@ -61,6 +61,24 @@ impl Toolchain {
         }
     }
 
+    /// Has cargo build the libraries from source, with short code rather than fast code in what sorts and prints.
+    pub fn build_std(self, cargo: &mut Command, libraries: &str) {
+        cargo
+            .args([&format!("-Zbuild-std={libraries}"), "-Zbuild-std-features=optimize_for_size"])
+            .env("RUSTC", self.rustc())
+            .env("RUSTC_BOOTSTRAP", "1")
+            // Debian's compiler must not load the libraries of rustup's.
+            .env_remove("LD_LIBRARY_PATH");
+    }
+
+    /// A target folder in the user's cache: the standard library in it serves every checkout.
+    pub fn cache(self, thing: &str) -> Result<Entry> {
+        let version = output(Command::new(self.rustc()).arg("--version"))
+            .with_context(|| format!("can't run `{} --version`", self.rustc()))?;
+        let number = version.split(' ').nth(1).unwrap_or("unknown");
+        Entry::new(thing, number, &[&version, self.rustc()])
+    }
+
     fn rustc(self) -> &'static str {
         match self {
             Self::Debian => DEBIAN_RUSTC,
@@ -72,7 +90,9 @@ impl Toolchain {
 impl fmt::Display for Toolchain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Debian => write!(f, "{TARGET}: a compiler and the standard library's sources (137 MB)"),
+            Self::Debian => {
+                write!(f, "a compiler and the standard library's sources, for wasm and small libraries (137 MB)")
+            }
             Self::Rustup => write!(f, "{TARGET}: the target's standard library"),
         }
     }
@@ -81,7 +101,7 @@ impl fmt::Display for Toolchain {
 /// From nothing to the glue in `out`, as `remint_native.js`, `remint_native.d.ts` and `remint_native_bg.wasm`.
 pub fn steps<'a>(tree: &'a Tree, options: &Options, out: PathBuf) -> Result<Vec<Step<'a>>> {
     let toolchain = Toolchain::choose(options);
-    let module = module_cache(toolchain)?;
+    let module = toolchain.cache("wasm-std")?;
     let generator = WASM.program(tree)?;
     let wasm = tree.root.join("target/wasm/remint_wasm.wasm");
     let input = wasm.clone();
@@ -112,14 +132,6 @@ pub fn steps<'a>(tree: &'a Tree, options: &Options, out: PathBuf) -> Result<Vec<
     ])
 }
 
-/// A target folder of its own: the standard library in it serves every checkout.
-fn module_cache(toolchain: Toolchain) -> Result<Entry> {
-    let version = output(Command::new(toolchain.rustc()).arg("--version"))
-        .with_context(|| format!("can't run `{} --version`", toolchain.rustc()))?;
-    let number = version.split(' ').nth(1).unwrap_or("unknown");
-    Entry::new("wasm-std", number, &[&version, toolchain.rustc()])
-}
-
 fn compile(tree: &Tree, toolchain: Toolchain, target_dir: &Path) -> Result<Command> {
     let mut cargo = cargo(tree, toolchain, "std,panic_abort")?;
     cargo.args(["build", "--release", "--package", "remint-wasm"]);
@@ -140,13 +152,8 @@ fn cargo(tree: &Tree, toolchain: Toolchain, libraries: &str) -> Result<Command> 
     let mut cargo = tree.cargo();
     cargo.env("CARGO_BUILD_TARGET", TARGET);
     if toolchain == Toolchain::Debian {
-        cargo
-            .arg(format!("-Zbuild-std={libraries}"))
-            .env("RUSTC", DEBIAN_RUSTC)
-            .env("RUSTC_BOOTSTRAP", "1")
-            // Debian's compiler must not load the libraries of rustup's.
-            .env_remove("LD_LIBRARY_PATH")
-            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", lld()?);
+        toolchain.build_std(&mut cargo, libraries);
+        cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", lld()?);
     }
     Ok(cargo)
 }
