@@ -7,6 +7,7 @@ import kotlinx.coroutines.async
 import kotlinx.coroutines.awaitAll
 import kotlinx.coroutines.runBlocking
 import java.time.Duration
+import java.util.concurrent.CompletableFuture
 import java.util.concurrent.CountDownLatch
 import java.util.concurrent.CyclicBarrier
 import java.util.concurrent.ExecutorService
@@ -72,6 +73,13 @@ internal object Futures : Callers {
         List(count) { client(it).tokenAsync(Duration.ZERO, false, timeout) }.map { future ->
             runCatching { future.get() }.recoverCatching { throw it.cause ?: it }
         }
+}
+
+/** Runs something on a thread of its own: the common pool is for those who do not wait. */
+internal fun <T> inThread(work: () -> T): CompletableFuture<T> {
+    val result = CompletableFuture<T>()
+    Thread { runCatching(work).fold(result::complete, result::completeExceptionally) }.apply { isDaemon = true }.start()
+    return result
 }
 
 /** Runs something on so many threads at the same moment. */

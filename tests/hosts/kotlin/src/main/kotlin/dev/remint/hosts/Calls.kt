@@ -279,9 +279,8 @@ private fun Suite.functions() {
             }
             requestTimeout(Duration.ofMillis(300)).policy(mapOf("attempts" to 1))
         }
-        val first = client.tokenAsyncOnItsOwn()
-        val second = client.tokenAsyncOnItsOwn()
-        val codes = listOf(first, second).map { future -> runCatching { within(20) { future.get() } }.exceptionOrNull()?.cause as? RemintException }
+        val calls = List(2) { inThread { client.tokenBlocking() } }
+        val codes = calls.map { future -> runCatching { within(20) { future.get() } }.exceptionOrNull()?.cause as? RemintException }
         check(codes.any { it?.code == "timeout" }) { codes }
         latch.countDown()
     }
@@ -325,11 +324,14 @@ private fun Suite.functions() {
         val latch = CountDownLatch(1)
         val before = client.tokenAsync().thenAccept { latch.await() }
         val others = List(20) { client.tokenAsync() }
-        val coroutine = CompletableFuture.supplyAsync { runBlocking { client.token() } }
+        val coroutine = inThread { runBlocking { client.token() } }
         val after = client.tokenAsync().thenAccept { latch.await() }
-        within(20) { (others + coroutine).forEach { it.get() } }
-        check(!before.isDone && !after.isDone) { "they were not held" }
-        latch.countDown()
+        try {
+            within(20) { (others + coroutine).forEach { it.get() } }
+            check(!before.isDone && !after.isDone) { "they were not held" }
+        } finally {
+            latch.countDown()
+        }
         equal(1, lane.tokenRequests(), "requests")
     }
 
@@ -341,10 +343,4 @@ private fun Suite.functions() {
         equal(first.accessToken, lane.client { store(shelf) }.tokenBlocking().accessToken, "token")
         equal(1, lane.tokenRequests(), "requests")
     }
-}
-
-private fun Client.tokenAsyncOnItsOwn(): CompletableFuture<Long> {
-    val result = CompletableFuture<Long>()
-    Thread { runCatching { tokenBlocking().generation }.fold(result::complete, result::completeExceptionally) }.apply { isDaemon = true }.start()
-    return result
 }

@@ -26,7 +26,7 @@ internal fun Suite.crowds() {
         val lane = Lane()
         lane.settings { put("token_latency_ms", 300) }
         val client = lane.client()
-        val threads = CompletableFuture.supplyAsync { PlatformThreads.ask(64, client) }
+        val threads = inThread { PlatformThreads.ask(64, client) }
         val tokens = Coroutines.ask(1_000, client) + threads.get()
         equal(1, distinct(tokens), "tokens")
         equal(1, lane.tokenRequests(), "requests")

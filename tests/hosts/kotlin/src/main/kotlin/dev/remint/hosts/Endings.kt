@@ -10,7 +10,8 @@ import java.io.File
 import java.nio.file.Files
 import java.nio.file.Path
 import java.time.Duration
-import java.util.concurrent.CompletableFuture
+import java.util.concurrent.CountDownLatch
+import java.util.concurrent.ForkJoinPool
 import java.util.concurrent.TimeUnit
 import kotlin.system.exitProcess
 
@@ -92,7 +93,7 @@ private fun Suite.closing() {
     test("end: many threads that ask while another closes get a token or `closed`, and nobody hangs") {
         repeat(20) {
             val client = Lane().client()
-            val closing = CompletableFuture.runAsync { client.close() }
+            val closing = inThread { client.close() }
             val outcomes = inThreads(8) { client.tokenBlocking() }
             closing.get()
             outcomes.mapNotNull { it.exceptionOrNull() }.forEach { check(it is RemintException && it.code == "closed") { it.stackTraceToString() } }
@@ -114,7 +115,7 @@ private fun Suite.processes() {
         equal(0 to "Bearer", code to text, "outcome")
     }
 
-    test("end: a request that nobody waits for holds no process for long") {
+    test("end: a request that nobody waits for holds the process no longer than `requestTimeout`") {
         val lane = Lane()
         lane.fault { put("hold", true); put("count", JsonNull) }
         val (code, text, took) = program("leave", lane)
@@ -144,6 +145,11 @@ private fun Suite.processes() {
         equal(0, lane.count("refresh_tokens_reused"), "reused")
     }
 
+    test("end: a process whose common pool is blocked gets its token") {
+        val (code, text, _) = program("pool", Lane(), options = listOf("-Djava.util.concurrent.ForkJoinPool.common.parallelism=2"))
+        equal(0 to "Bearer", code to text, "outcome")
+    }
+
     test("end: a token may be asked for in a shutdown hook") {
         val (code, text, _) = program("hook", Lane())
         equal(0 to "Bearer", code to text, "outcome")
@@ -158,14 +164,16 @@ private fun Suite.processes() {
 }
 
 /** Runs one of the programs below in a JVM of its own: its exit status, what it printed, and how long it took in milliseconds. */
-private fun program(name: String, lane: Lane, vararg words: String): Triple<Int, String, Long> {
+private fun program(name: String, lane: Lane, vararg words: String, options: List<String> = emptyList()): Triple<Int, String, Long> {
     val java = Path.of(System.getProperty("java.home"), "bin", "java").toString()
     val folder = Files.createTempDirectory("remint-program")
     val classes = System.getProperty("java.class.path").split(File.pathSeparator).joinToString(File.pathSeparator) { Path.of(it).toAbsolutePath().toString() }
-    val command = listOf(java, "-cp", classes, "dev.remint.hosts.EndingsKt", name, lane.url("")) + words
+    // Else there is a warning for whoever loads a native library, since JDK 24.
+    val access = if (Runtime.version().feature() >= 24) listOf("--enable-native-access=ALL-UNNAMED") else emptyList()
+    val command = listOf(java) + access + options + listOf("-cp", classes, "dev.remint.hosts.EndingsKt", name, lane.url("")) + words
     val started = System.nanoTime()
     val process = ProcessBuilder(command).directory(folder.toFile()).redirectErrorStream(true).start()
-    val text = CompletableFuture.supplyAsync { process.inputStream.bufferedReader().readText() }
+    val text = inThread { process.inputStream.bufferedReader().readText() }
     try {
         check(process.waitFor(60, TimeUnit.SECONDS)) { "$name: the process does not end" }
         val crashes = Files.list(folder).use { files -> files.map { it.fileName.toString() }.filter { it.startsWith("hs_err") }.toList() }
@@ -183,7 +191,7 @@ fun main(words: Array<String>) {
     val wallet by lazy {
         Client("phoenix-wallet", CLIENT_ID, SECRET, listOf("wallets:read")) {
             variable("token_endpoint", "${base}phoenix-wallet/oauth/token").variable("base_url", "${base}phoenix-wallet")
-            allowLoopbackHttp(true)
+            allowLoopbackHttp(true).requestTimeout(Duration.ofSeconds(3))
         }
     }
     when (name) {
@@ -200,6 +208,17 @@ fun main(words: Array<String>) {
             }
             client.withSubject("bob", words[2]) { token, _ -> Files.writeString(Path.of(words[3]), token) }.tokenAsync()
             Thread.sleep(500)
+        }
+        "pool" -> {
+            val blocked = CountDownLatch(2)
+            repeat(4) {
+                ForkJoinPool.commonPool().execute {
+                    blocked.countDown()
+                    CountDownLatch(1).await()
+                }
+            }
+            blocked.await()
+            println(wallet.tokenBlocking(Duration.ZERO, false, Duration.ofSeconds(8)).tokenType)
         }
         "hook" -> {
             wallet.peek()
