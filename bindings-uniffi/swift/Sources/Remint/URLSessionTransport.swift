@@ -23,54 +23,46 @@ struct CustomTransport: HTTPClient {
     }
 }
 
-/// The default transport: `URLSession`s of the client's own.
+/// The default transport: `URLSession`s of the package's own.
 ///
 /// They are not the user's since a session's delegate, which alone can refuse redirects on every platform, is fixed
-/// when the session is made.
+/// when the session is made. Token requests share no connections, with one another or with API calls: on one that turns
+/// out to be dead, the system would send a request again, and a refresh token that was spent by the first time would look
+/// stolen.
 final class URLSessionTransport: HTTPClient {
-    private let configuration: URLSessionConfiguration
-    /// For API calls, which share connections.
-    private let shared = Guarded<Session?>(nil)
-
-    private struct Session {
-        let delegate = SessionDelegate()
-        let session: URLSession
-
-        init(_ configuration: URLSessionConfiguration) {
-            session = URLSession(configuration: configuration, delegate: delegate, delegateQueue: nil)
-        }
-
-        /// A session keeps its delegate alive until then.
-        func end() {
-            session.finishTasksAndInvalidate()
-        }
-    }
+    private let sessions: Guarded<Sessions>
 
     init(_ configuration: URLSessionConfiguration?) {
-        self.configuration = (configuration?.copy() as? URLSessionConfiguration) ?? URLSessionTransport.plain
-        #if canImport(FoundationNetworking)
-            ChallengeBlindProtocol.install(in: self.configuration)
+        let own = configuration?.copy() as? URLSessionConfiguration
+        #if canImport(Darwin)
+            sessions = Guarded(Sessions(own ?? Sessions.plain))
+        #else
+            // A session that is let go with an open connection ends the process (Foundation on Linux, as of Swift 6.0): so
+            // none is. Clients without a configuration of their own share theirs.
+            sessions = own.map { Guarded(Sessions($0)) } ?? Sessions.shared
+            if own != nil { Sessions.kept.withLock { $0.append(sessions) } }
         #endif
     }
 
-    deinit {
-        shared.withLock { $0?.end() }
-    }
+    #if canImport(Darwin)
+        deinit {
+            sessions.withLock { $0.end() }
+        }
+    #endif
 
     func send(_ request: HTTPRequest, like original: URLRequest?) async throws -> HTTPResponse {
         guard original == nil else {
-            let session = shared.withLock { session in
-                let made = session ?? Session(configuration)
-                session = made
-                return made
-            }
-            return try await send(request, like: original, by: session)
+            return try await send(request, like: original, by: sessions.withLock { $0.forCalls() })
         }
-        // A token request has a connection of its own: on one that turns out to be dead, the system would send it again,
-        // and a refresh token that was spent by the first time would look stolen.
-        let session = Session(configuration)
-        defer { session.end() }
-        return try await send(request, like: nil, by: session)
+        #if canImport(Darwin)
+            let session = sessions.withLock { Session($0.configuration) }
+            defer { session.end() }
+            return try await send(request, like: nil, by: session)
+        #else
+            var request = request
+            request.headers.append(("Connection", "close"))
+            return try await send(request, like: nil, by: sessions.withLock { $0.forTokens() })
+        #endif
     }
 
     private func send(_ request: HTTPRequest, like original: URLRequest?, by session: Session) async throws
@@ -102,14 +94,66 @@ final class URLSessionTransport: HTTPClient {
             throw CancellationError()
         }
     }
+}
 
-    /// No cookies, no cache and no credentials but those that the core puts on.
-    private static var plain: URLSessionConfiguration {
+/// A session and its delegate.
+private struct Session: Sendable {
+    let delegate = SessionDelegate()
+    let session: URLSession
+
+    init(_ configuration: URLSessionConfiguration) {
+        session = URLSession(configuration: configuration, delegate: delegate, delegateQueue: nil)
+    }
+
+    /// A session keeps its delegate alive until then.
+    func end() {
+        session.finishTasksAndInvalidate()
+    }
+}
+
+/// The sessions of one configuration, each made when it is first used.
+private struct Sessions {
+    let configuration: URLSessionConfiguration
+    private var calls: Session?
+
+    init(_ configuration: URLSessionConfiguration) {
+        self.configuration = configuration
+        #if canImport(FoundationNetworking)
+            ChallengeBlindProtocol.install(in: configuration)
+        #endif
+    }
+
+    mutating func forCalls() -> Session {
+        let session = calls ?? Session(configuration)
+        calls = session
+        return session
+    }
+
+    #if canImport(Darwin)
+        func end() {
+            calls?.end()
+        }
+    #else
+        private var tokens: Session?
+
+        mutating func forTokens() -> Session {
+            let session = tokens ?? Session(configuration)
+            tokens = session
+            return session
+        }
+
+        static let shared = Guarded(Sessions(plain))
+        static let kept = Guarded<[Guarded<Sessions>]>([])
+    #endif
+
+    /// No cookies, no cache and no credentials but those that the core puts on; and nobody waits for another's answer.
+    static var plain: URLSessionConfiguration {
         let configuration = URLSessionConfiguration.ephemeral
         configuration.urlCache = nil
         configuration.urlCredentialStorage = nil
         configuration.httpCookieStorage = nil
         configuration.httpShouldSetCookies = false
+        configuration.httpMaximumConnectionsPerHost = 10_000
         return configuration
     }
 }
