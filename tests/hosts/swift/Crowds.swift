@@ -89,6 +89,18 @@ let crowds: [Test] = [
         try expect(atOnce > 100, "\(atOnce) at once")
     },
 
+    Test("token requests that are over hold no connection") { lane in
+        #if os(Linux)
+            let scopes = (0..<200).map { "scope-\($0)" }
+            try await lane.control("POST", "clients", ["client_id": "many", "client_secret": "x", "scopes": scopes])
+            let client = try lane.client("phoenix-market", clientID: "many", secret: "x")
+            let before = try openSockets()
+            let tokens = await crowd(200) { try await client.withScope([scopes[$0]]).token(timeout: .seconds(60)) }
+            for token in tokens { _ = try token.get() }
+            try await until(.seconds(10)) { try openSockets() < before + 50 }
+        #endif
+    },
+
     Test("a slow key does not delay another") { lane in
         try await lane.control(
             "POST", "clients", ["client_id": "two", "client_secret": "x", "scopes": ["slow", "fast"]])
@@ -166,4 +178,13 @@ let crowds: [Test] = [
     },
 ]
 
+/// How many sockets this process has open.
+private func openSockets() throws -> Int {
+    let folder = "/proc/self/fd"
+    return try FileManager.default.contentsOfDirectory(atPath: folder).count { name in
+        (try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\(name)"))?.hasPrefix("socket:") == true
+    }
+}
+
+/// In milliseconds.
 let hour: Int64 = 3_600_000
