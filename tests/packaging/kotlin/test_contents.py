@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import zipfile
@@ -12,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 HERE = Path(__file__).parent
-PACKAGES = HERE.parents[2] / "target" / "packages"
+PACKAGES = Path(os.environ.get("REMINT_PACKAGES", HERE.parents[2] / "target" / "packages"))
 VERSION = "0.1.0"
 PLATFORM = "linux-x86-64"
 ARTEFACTS = ["remint", "remint-ktor", "remint-okhttp", "remint-spring"]
