@@ -1,6 +1,4 @@
 // Measures us and the peers in one run, and prints how they compare. See tests/bench/README.md.
-package bench
-
 import com.nimbusds.oauth2.sdk.AccessTokenResponse
 import com.nimbusds.oauth2.sdk.ClientCredentialsGrant
 import com.nimbusds.oauth2.sdk.Scope

@@ -1,5 +1,3 @@
-package bench
-
 /** One fresh process: prints the milliseconds from the start of `main` to the first token of the source named first. */
 internal object Cold {
     @JvmStatic

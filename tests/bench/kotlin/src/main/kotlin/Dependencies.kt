@@ -1,5 +1,3 @@
-package bench
-
 import java.io.File
 
 /** The jars that come with a dependency, by the graph that Maven wrote beside the classes. */

@@ -1,5 +1,3 @@
-package bench
-
 import java.util.Locale
 import java.util.concurrent.atomic.AtomicReference
 import kotlin.math.max

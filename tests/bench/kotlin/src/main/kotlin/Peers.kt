@@ -1,5 +1,3 @@
-package bench
-
 import com.google.api.client.http.javanet.NetHttpTransport
 import com.google.auth.oauth2.UserCredentials
 import com.microsoft.aad.msal4j.ClientCredentialFactory

@@ -1,5 +1,3 @@
-package bench
-
 import com.sun.net.httpserver.HttpServer
 import java.net.InetAddress
 import java.net.InetSocketAddress
