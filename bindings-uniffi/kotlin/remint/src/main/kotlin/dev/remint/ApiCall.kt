@@ -89,7 +89,7 @@ public class ApiCall(private val client: Client) {
 
         val cached = if (repeated == null) driver.fresh(view) else null
         result.completing { if (cached == null || !isAttached(cached)) attempt(MAX_ATTEMPTS) }
-        return result
+        return result.aside()
     }
 
     private fun withdrawn() = failure(

@@ -71,7 +71,7 @@ public class Client internal constructor(
     /** Like [token], as a future. Cancelling it ends the waiting of this caller, and of nobody else. */
     @JvmOverloads
     public fun tokenAsync(minTtl: Duration = Duration.ZERO, force: Boolean = false, timeout: Duration? = null): CompletableFuture<Token> =
-        cached(minTtl, force)?.let { CompletableFuture.completedFuture(it) } ?: acquire(minTtl, force, timeout)
+        cached(minTtl, force)?.let { CompletableFuture.completedFuture(it) } ?: acquire(minTtl, force, timeout).aside()
 
     /** The cached token, if it may be used without a further look. Never sends a request, never waits. */
     public fun peek(): Token? = driver.fresh(view)
@@ -180,7 +180,7 @@ public class Client internal constructor(
         val flow = Flow.CodeExchange(Secret(callback), Secret(session), user, onRotated != null)
         val deadline = deadline(timeout)
         listen(user, onRotated)
-        return driver.acquire(View(Want(user)), Ask(0, false, deadline, null, isCall = false), Event.Start(flow, deadline))
+        return driver.acquire(View(Want(user)), Ask(0, false, deadline, null, isCall = false), Event.Start(flow, deadline)).aside()
     }
 
     /** Like [exchange], as a future. */
@@ -283,6 +283,15 @@ internal fun <T> CompletableFuture<T>.awaitBlocking(): T = try {
     cancel(false)
     Thread.currentThread().interrupt()
     throw CancellationException("the thread was interrupted while it waited for a token")
+}
+
+/** The same for somebody who may do in its completion what takes long: that is not done where it would hold up the others. */
+internal fun <T> CompletableFuture<T>.aside(): CompletableFuture<T> {
+    if (isDone) return this
+    val own = CompletableFuture<T>()
+    whenCompleteAsync({ value, thrown -> if (thrown == null) own.complete(value) else own.completeExceptionally(thrown) }, Threads.executor)
+    own.whenComplete { _, _ -> cancel(false) }
+    return own
 }
 
 private inline fun <T> future(block: () -> T): CompletableFuture<T> =

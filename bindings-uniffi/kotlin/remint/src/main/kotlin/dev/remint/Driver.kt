@@ -12,6 +12,7 @@ import dev.remint.core.SecretBytes
 import dev.remint.core.Step
 import dev.remint.core.Want
 import java.nio.ByteBuffer
+import java.nio.charset.CharacterCodingException
 import java.time.Duration
 import java.util.concurrent.CompletableFuture
 import java.util.concurrent.CompletionStage
@@ -124,7 +125,7 @@ internal class Driver(private val core: Core, private val host: Host) {
         val landed = ArrayList<Flight>(0)
         val (step, result) = lock.withLock {
             entropy.duplicate().put(drawn)
-            val step = core.handle(event, Now(clock.wall(), clock.boot()), entropy)
+            val step = take(event)
             absorb(step, landed)
             step to read(step)
         }
@@ -132,6 +133,12 @@ internal class Driver(private val core: Core, private val host: Host) {
         for (notice in step.notices) notify(Notice(notice.name, notice.detail, notice.key, notice.flight))
         for (flight in landed) flight.complete(flight.cause)
         return result
+    }
+
+    private fun take(event: Event): Step = try {
+        core.handle(event, Now(clock.wall(), clock.boot()), entropy)
+    } catch (_: CharacterCodingException) {
+        throw misuse("a text holds half a character (a surrogate without the other): see where it was cut")
     }
 
     private fun absorb(step: Step, landed: MutableList<Flight>) {
@@ -251,8 +258,7 @@ internal class Driver(private val core: Core, private val host: Host) {
             try {
                 val isFirst = isReported.compareAndSet(false, true)
                 // Late or not: there may be a new refresh token in it.
-                val refused = if (thrown == null) handle(event) as? Answer.Fail else null
-                val error = thrown?.unwrapped() ?: refused?.failure?.toException()
+                val error = thrown?.unwrapped() ?: runCatching { ask(event) }.exceptionOrNull()
                 if (isFirst && error != null) {
                     lock.withLock { flights[flightId]?.cause = error }
                     handle(Event.Failed(op, if (error is Exception) kindOf(error) else FailureKind.ABANDONED))

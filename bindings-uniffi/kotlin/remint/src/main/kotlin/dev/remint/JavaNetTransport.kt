@@ -7,6 +7,7 @@ import java.net.http.HttpClient
 import java.net.http.HttpConnectTimeoutException
 import java.net.http.HttpRequest.BodyPublishers
 import java.net.http.HttpResponse.BodySubscriber
+import java.net.http.HttpResponse.ResponseInfo
 import java.net.http.HttpTimeoutException
 import java.nio.ByteBuffer
 import java.util.concurrent.CompletableFuture
@@ -17,13 +18,19 @@ import javax.net.ssl.SSLContext
 import java.net.http.HttpRequest as JavaHttpRequest
 
 /** The default transport. It is loaded only where it is used: Android has no `java.net.http`. */
-internal class JavaNetTransport(sslContext: SSLContext?, proxy: ProxySelector?, private val executor: Executor) : Transport {
-    private val client by lazy {
+internal class JavaNetTransport(
+    private val sslContext: SSLContext?,
+    private val proxy: ProxySelector?,
+    private val executor: Executor,
+) : Transport {
+    private val client by lazy(::newClient)
+
+    private fun newClient(): HttpClient {
         // HTTP/1.1 and no other: an upgrade, or a stream that HTTP/2 refuses, would be sent twice.
         val builder = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).followRedirects(HttpClient.Redirect.NEVER).executor(executor)
         if (sslContext != null) builder.sslContext(sslContext)
         if (proxy != null) builder.proxy(proxy)
-        builder.build()
+        return builder.build()
     }
 
     override fun send(request: HttpRequest): CompletionStage<HttpResponse> {
@@ -40,22 +47,19 @@ internal class JavaNetTransport(sslContext: SSLContext?, proxy: ProxySelector?, 
     }
 
     private fun exchange(request: HttpRequest, result: CompletableFuture<HttpResponse>) {
-        val body = CappedBody(request.cap)
+        val body = CappedBody(request.cap, result)
         val builder = JavaHttpRequest.newBuilder(URI.create(request.url)).timeout(request.timeout)
         builder.method(request.method, request.body?.let(BodyPublishers::ofByteArray) ?: BodyPublishers.noBody())
         // It undoes no content coding.
         builder.setHeader("accept-encoding", "identity")
         request.headers.forEach(builder::setHeader)
-        val exchange = client.sendAsync(builder.build()) { body }
+        // A GET whose connection turns out to be closed would be sent again: a client of its own has no connection from before.
+        val client = if (request.method == "GET") newClient() else client
+        val exchange = client.sendAsync(builder.build()) { answer -> body.also { it.answer = answer } }
         // The client's own timeout ends with the headers.
         val alarm = Threads.schedule(request.timeout.toMillis()) { result.completeExceptionally(TransportFailure(TransportFailure.Kind.TIMEOUT)) }
-        exchange.whenComplete { answer, thrown ->
-            if (thrown == null) {
-                result.complete(HttpResponse(answer.statusCode(), answer.headers().map(), answer.body()))
-            } else {
-                result.completeExceptionally(explained(thrown.unwrapped()))
-            }
-        }
+        // It reports in the common pool, which others may block: so the answer is taken where its body ends.
+        exchange.whenComplete { _, thrown -> if (thrown != null) result.completeExceptionally(explained(thrown.unwrapped())) }
         result.whenComplete { _, thrown ->
             alarm.close()
             if (thrown != null) {
@@ -71,10 +75,12 @@ internal class JavaNetTransport(sslContext: SSLContext?, proxy: ProxySelector?, 
         else -> thrown
     }
 
-    /** A body as far as it is wanted. */
-    private class CappedBody(private val cap: Long) : BodySubscriber<ByteArray> {
+    /** A body as far as it is wanted, and the end of the exchange. */
+    private class CappedBody(private val cap: Long, private val result: CompletableFuture<HttpResponse>) : BodySubscriber<Unit> {
         private val bytes = ByteArrayOutputStream()
-        private val body = CompletableFuture<ByteArray>()
+        private val body = CompletableFuture<Unit>()
+
+        @Volatile var answer: ResponseInfo? = null
 
         @Volatile private var subscription: Subscription? = null
 
@@ -82,7 +88,7 @@ internal class JavaNetTransport(sslContext: SSLContext?, proxy: ProxySelector?, 
             subscription?.cancel()
         }
 
-        override fun getBody(): CompletionStage<ByteArray> = body
+        override fun getBody(): CompletionStage<Unit> = body
 
         override fun onSubscribe(subscription: Subscription) {
             this.subscription = subscription
@@ -107,7 +113,8 @@ internal class JavaNetTransport(sslContext: SSLContext?, proxy: ProxySelector?, 
         }
 
         override fun onComplete() {
-            body.complete(bytes.toByteArray())
+            body.complete(Unit)
+            answer?.let { result.complete(HttpResponse(it.statusCode(), it.headers().map(), bytes.toByteArray())) }
         }
     }
 }
