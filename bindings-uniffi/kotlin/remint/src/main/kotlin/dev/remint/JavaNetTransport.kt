@@ -17,7 +17,12 @@ import java.util.concurrent.Flow.Subscription
 import javax.net.ssl.SSLContext
 import java.net.http.HttpRequest as JavaHttpRequest
 
-/** The default transport. It is loaded only where it is used: Android has no `java.net.http`. */
+/**
+ * The default transport. It is loaded only where it is used: Android has no `java.net.http`.
+ *
+ * The JDK sends a GET again, once, if the connection is cut before any byte of the answer, and cannot be told not to. Of all
+ * token requests only those of the grant `basic_get`, which spend nothing, are such.
+ */
 internal class JavaNetTransport(
     private val sslContext: SSLContext?,
     private val proxy: ProxySelector?,
@@ -53,8 +58,6 @@ internal class JavaNetTransport(
         // It undoes no content coding.
         builder.setHeader("accept-encoding", "identity")
         request.headers.forEach(builder::setHeader)
-        // A GET whose connection turns out to be closed would be sent again: a client of its own has no connection from before.
-        val client = if (request.method == "GET") newClient() else client
         val exchange = client.sendAsync(builder.build()) { answer -> body.also { it.answer = answer } }
         // The client's own timeout ends with the headers.
         val alarm = Threads.schedule(request.timeout.toMillis()) { result.completeExceptionally(TransportFailure(TransportFailure.Kind.TIMEOUT)) }
