@@ -137,7 +137,7 @@ fn launch(tree: &Tree, log: &mut Log, script: &str) -> Result<Outcome> {
     let launcher = launcher(tree);
     fs::create_dir_all(tree.installed(Host::Swift))?;
     let library = quoted(&tree.packages().join(package::SWIFT).join("lib"))?;
-    fs::write(&launcher, script.replace("LIBRARY", &library))?;
+    fs::write(&launcher, script.replace("@LIBRARY@", &library))?;
     fs::set_permissions(&launcher, fs::Permissions::from_mode(0o755))?;
     let text = log.read(command(tree, "swift")?.arg("--version"))?;
     let line = text.lines().find(|line| line.contains("Swift version")).context("`swift --version` says no version")?;
@@ -166,7 +166,7 @@ fn script(tree: &Tree, root: &Path) -> Result<String> {
         visible.push(tree.cargo_target.clone());
     }
     let paths = visible.iter().map(|path| quoted(path)).collect::<Result<Vec<_>>>()?.join(" ");
-    Ok(LAUNCHER.replace("ROOT", &quoted(root)?).replace("VISIBLE", &paths))
+    Ok(LAUNCHER.replace("@ROOT@", &quoted(root)?).replace("@VISIBLE@", &paths))
 }
 
 /// As a shell takes it for one word.
@@ -189,7 +189,7 @@ const MARK: &str = ".library";
 const INSTALLED: &str = "\
 #!/bin/sh -e
 # Runs a command where Swift is: here. `cargo xtask` wrote it.
-PKG_CONFIG_PATH=${PKG_CONFIG_PATH-LIBRARY}
+PKG_CONFIG_PATH=${PKG_CONFIG_PATH-@LIBRARY@}
 export PKG_CONFIG_PATH
 exec \"$@\"
 ";
@@ -199,8 +199,8 @@ if [ "$1" != --mounted ]; then
   exec unshare --mount --propagation private "$0" --mounted "$@"
 fi
 shift
-root=ROOT
-for path in VISIBLE; do
+root=@ROOT@
+for path in @VISIBLE@; do
   mkdir -p "$root$path"
   mount --rbind "$path" "$root$path"
 done
@@ -209,7 +209,7 @@ for file in /etc/hosts /etc/resolv.conf; do
 done
 mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
-PATH=$PATH:/usr/sbin:/sbin HOME=/root PKG_CONFIG_PATH=${PKG_CONFIG_PATH-LIBRARY}
+PATH=$PATH:/usr/sbin:/sbin HOME=/root PKG_CONFIG_PATH=${PKG_CONFIG_PATH-@LIBRARY@}
 export PATH HOME PKG_CONFIG_PATH
 # What rustup sets for its own programs.
 unset LD_LIBRARY_PATH
