@@ -212,6 +212,7 @@ private fun Suite.crowdsOf(callers: Callers) {
         // Whoever waited would wait until the release.
         val tokens = callers.ask(1_000, client)
         check(tokens.all { it.accessToken == first.accessToken }) { "somebody got another token" }
+        eventually("the request") { lane.count("token/running") == 1L }
         lane.release()
         eventually("the renewal") { client.tokenBlocking().generation == 2L }
         equal(2, lane.tokenRequests(), "requests")
