@@ -31,8 +31,8 @@ internal object Threads {
     }
     private val lock = ReentrantLock()
     private val held = HashSet<CompletableFuture<Unit>>()
-    // What ends may begin something else, such as saving what was received.
-    private val hook = Thread({ while (true) lock.withLock { held.firstOrNull() }?.join() ?: break }, "remint")
+    // What ends may begin something else: after the answer, what came with it is saved. Whoever goes on asking is not waited for.
+    private val hook = Thread({ repeat(ROUNDS) { CompletableFuture.allOf(*lock.withLock { held.toTypedArray() }).join() } }, "remint")
 
     /** The process does not end before [work] does, if it can help it: a refresh token may be on its way. */
     fun hold(work: CompletableFuture<Unit>): Unit = lock.withLock {
@@ -51,4 +51,6 @@ internal object Threads {
             // The process is on its way out.
         }
     }
+
+    private const val ROUNDS = 3
 }
