@@ -110,8 +110,9 @@ private class Server : Transport, AutoCloseable {
 
     fun client(configure: Builder.() -> Unit = {}): Client = Client("phoenix-market", "soak", "s3cret") {
         variable("token_endpoint", "https://auth.example/token").apiOrigins("https://api.example").http(this@Server)
-        // Else refusals would be remembered for longer than the test lasts.
-        policy(mapOf("terminalFirstMin" to 0.01, "terminalFirstMax" to 0.05, "terminalMax" to 0.1))
+        // Else pauses would be longer than the test.
+        val names = listOf("terminalFirstMin", "terminalFirstMax", "terminalMax", "backoffFirstMin", "backoffFirstMax", "backoffMax")
+        policy(names.zip(listOf(0.01, 0.05, 0.1, 0.01, 0.05, 0.1)).toMap())
         configure()
     }
 
