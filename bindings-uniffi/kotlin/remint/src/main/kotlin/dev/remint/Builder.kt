@@ -147,7 +147,11 @@ public class Builder internal constructor(profile: String) {
 }
 
 /** A scope set, of texts of which each may hold several. */
-internal fun toScope(scope: List<String>): List<String> = scope.joinToString(" ").let { if (it.isEmpty()) emptyList() else it.split(' ') }
+internal fun toScope(scope: List<String?>): List<String> {
+    // Whoever calls from Java may have one.
+    if (null in scope) throw misuse("`scope` holds a null: leave it out")
+    return scope.joinToString(" ").let { if (it.isEmpty()) emptyList() else it.split(' ') }
+}
 
 private fun toSnakeCase(name: String): String = CAPITAL.replace(name) { "_" + it.value.lowercase() }
 

@@ -289,7 +289,11 @@ internal fun <T> CompletableFuture<T>.awaitBlocking(): T = try {
 internal fun <T> CompletableFuture<T>.aside(): CompletableFuture<T> {
     if (isDone) return this
     val own = CompletableFuture<T>()
-    whenCompleteAsync({ value, thrown -> if (thrown == null) own.complete(value) else own.completeExceptionally(thrown) }, Threads.executor)
+    whenComplete { value, thrown ->
+        val complete = Runnable { if (thrown == null) own.complete(value) else own.completeExceptionally(thrown) }
+        // One dependent is the one below: with no other there is nothing that could take long.
+        if (own.numberOfDependents > 1) Threads.executor.execute(complete) else complete.run()
+    }
     own.whenComplete { _, _ -> cancel(false) }
     return own
 }

@@ -1,10 +1,12 @@
 package dev.remint
 
 import java.io.ByteArrayOutputStream
+import java.io.IOException
 import java.net.ProxySelector
 import java.net.URI
 import java.net.http.HttpClient
 import java.net.http.HttpConnectTimeoutException
+import java.net.http.HttpRequest.BodyPublisher
 import java.net.http.HttpRequest.BodyPublishers
 import java.net.http.HttpResponse.BodySubscriber
 import java.net.http.HttpResponse.ResponseInfo
@@ -13,16 +15,13 @@ import java.nio.ByteBuffer
 import java.util.concurrent.CompletableFuture
 import java.util.concurrent.CompletionStage
 import java.util.concurrent.Executor
+import java.util.concurrent.Flow
 import java.util.concurrent.Flow.Subscription
+import java.util.concurrent.atomic.AtomicBoolean
 import javax.net.ssl.SSLContext
 import java.net.http.HttpRequest as JavaHttpRequest
 
-/**
- * The default transport. It is loaded only where it is used: Android has no `java.net.http`.
- *
- * The JDK sends a GET again, once, if the connection is cut before any byte of the answer, and cannot be told not to. Of all
- * token requests only those of the grant `basic_get`, which spend nothing, are such.
- */
+/** The default transport. It is loaded only where it is used: Android has no `java.net.http`. */
 internal class JavaNetTransport(
     private val sslContext: SSLContext?,
     private val proxy: ProxySelector?,
@@ -54,7 +53,7 @@ internal class JavaNetTransport(
     private fun exchange(request: HttpRequest, result: CompletableFuture<HttpResponse>) {
         val body = CappedBody(request.cap, result)
         val builder = JavaHttpRequest.newBuilder(URI.create(request.url)).timeout(request.timeout)
-        builder.method(request.method, request.body?.let(BodyPublishers::ofByteArray) ?: BodyPublishers.noBody())
+        builder.method(request.method, OneBody(request.body ?: ByteArray(0)))
         // It undoes no content coding.
         builder.setHeader("accept-encoding", "identity")
         request.headers.forEach(builder::setHeader)
@@ -62,7 +61,13 @@ internal class JavaNetTransport(
         // The client's own timeout ends with the headers.
         val alarm = Threads.schedule(request.timeout.toMillis()) { result.completeExceptionally(TransportFailure(TransportFailure.Kind.TIMEOUT)) }
         // It reports in the common pool, which others may block: so the answer is taken where its body ends.
-        exchange.whenComplete { _, thrown -> if (thrown != null) result.completeExceptionally(explained(thrown.unwrapped())) }
+        exchange.whenComplete { answer, thrown ->
+            when {
+                thrown != null -> result.completeExceptionally(explained(thrown.unwrapped()))
+                // The answer of a proxy that refuses to connect: nobody is asked for its body.
+                answer.body() == null -> result.completeExceptionally(refused(answer.statusCode()))
+            }
+        }
         result.whenComplete { _, thrown ->
             alarm.close()
             if (thrown != null) {
@@ -72,10 +77,27 @@ internal class JavaNetTransport(
         }
     }
 
+    private fun refused(status: Int) = TransportFailure(TransportFailure.Kind.NOT_SENT, IOException("the proxy answered with status $status"))
+
     private fun explained(thrown: Throwable): Throwable = when (thrown) {
         is HttpConnectTimeoutException -> TransportFailure(TransportFailure.Kind.NOT_SENT, thrown)
         is HttpTimeoutException -> TransportFailure(TransportFailure.Kind.TIMEOUT, thrown)
         else -> thrown
+    }
+
+    /**
+     * A body that is sent once. The JDK sends a GET again if the connection is cut before any byte of the answer; it asks
+     * for the length again then, which is where it can be told not to.
+     */
+    private class OneBody(private val bytes: ByteArray) : BodyPublisher {
+        private val isAsked = AtomicBoolean()
+
+        override fun contentLength(): Long {
+            check(isAsked.compareAndSet(false, true)) { "the connection was cut before the answer" }
+            return bytes.size.toLong()
+        }
+
+        override fun subscribe(subscriber: Flow.Subscriber<in ByteBuffer>) = BodyPublishers.ofByteArray(bytes).subscribe(subscriber)
     }
 
     /** A body as far as it is wanted, and the end of the exchange. */
