@@ -46,6 +46,9 @@ impl KeyPrefix {
                 field(&mut digest, fingerprint.get(..4).unwrap_or_default());
             }
             Credential::Provided { name } => field(&mut digest, name.as_bytes()),
+            Credential::Key(key) => {
+                fields(&mut digest, [key.name.as_str(), key.id.as_deref().unwrap_or_default()].into_iter());
+            }
             Credential::None => field(&mut digest, b""),
         }
         for text in [config.client_auth.as_str(), config.grant.as_str(), config.tls_id.as_deref().unwrap_or_default()] {

@@ -8,11 +8,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
+use crate::assertion::ASSERTION_TYPE;
 use crate::config::ClientAuth;
 use crate::error::{Error, ErrorCode};
 use crate::form::{Form, encode, is_unchanged};
 
-/// Puts the client's identity on a token request, in exactly one place (STD-6).
+/// Puts the client's identity on a token request, in exactly one place (STD-6). `secret` is the secret, or the assertion.
 pub(crate) fn apply(
     method: ClientAuth,
     client_id: &str,
@@ -30,6 +31,12 @@ pub(crate) fn apply(
             if !secret.is_empty() {
                 form.push("client_secret", secret);
             }
+        }
+        ClientAuth::SecretJwt | ClientAuth::KeyJwt => {
+            // Not needed beside the assertion's subject, and the same (STD-90): some servers look for it.
+            form.push("client_id", client_id);
+            form.push("client_assertion_type", ASSERTION_TYPE);
+            form.push("client_assertion", secret);
         }
         ClientAuth::None => form.push("client_id", client_id),
     }

@@ -12,6 +12,7 @@ use core::fmt;
 
 use self::options::Given;
 use self::variables::{Variables, take_variables};
+use crate::assertion::SECRET_LEAST;
 use crate::document::{self, Field, Kind, Object, Place, Value, near};
 use crate::error::Error;
 use crate::grammar;
@@ -78,6 +79,8 @@ pub struct Config {
     pub allow_loopback_http: bool,
     /// Which client certificate the host's connections use (RFC 8705).
     pub tls_id: Option<String>,
+    /// What assertions of the client say, where it authenticates with one.
+    pub assertion: AssertionRules,
     /// The redirect URI of authorization requests that name none of their own.
     pub redirect_uri: Option<String>,
     /// The variables that can change the token, by name, and their values: part of the cache key.
@@ -109,8 +112,49 @@ pub enum Credential {
         /// The name that stands for the credential in the cache key.
         name: String,
     },
+    /// The host holds a key and signs with it (RFC 7523 section 2.2).
+    Key(SigningKey),
     /// None: a public client.
     None,
+}
+
+/// A key that the host holds.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct SigningKey {
+    /// The host's name for it: part of the cache key, and what [`Operation::Sign`](crate::Operation::Sign) asks for.
+    pub name: String,
+    /// The algorithm that it is for.
+    pub algorithm: Algorithm,
+    /// The `kid` that the server knows it by (RFC 7515 section 4.1.4).
+    pub id: Option<String>,
+}
+
+/// The signature algorithms of RFC 7518 section 3.1 and RFC 8037 for keys that are not shared. There is no `none`,
+/// and no MAC: those are for `client_secret_jwt` (STD-92).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// ECDSA on P-256.
+    Es256,
+    /// ECDSA on P-384.
+    Es384,
+    /// Ed25519.
+    EdDsa,
+    /// RSA with PKCS #1 version 1.5.
+    Rs256,
+    /// RSA-PSS.
+    Ps256,
+}
+
+/// What the client's assertions say.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct AssertionRules {
+    /// `aud`: the server's issuer identifier (STD-88), or what an older server wants instead.
+    pub audience: Option<String>,
+    /// Whether the header says `typ: client-authentication+jwt` (STD-89).
+    pub typed: bool,
 }
 
 /// How a client authenticates at the token endpoint. The names are IANA's, but for the raw form.
@@ -122,6 +166,10 @@ pub enum ClientAuth {
     BasicRaw,
     /// `client_secret_post`: in the body.
     Body,
+    /// `client_secret_jwt`: an assertion signed with the secret (RFC 7523 section 2.2, HS256).
+    SecretJwt,
+    /// `private_key_jwt`: an assertion signed with a key of the host's, or one that the host has from elsewhere.
+    KeyJwt,
     /// `none`: a public client names itself, and has no secret.
     None,
 }
@@ -226,6 +274,7 @@ impl Config {
             policy,
             allow_loopback_http,
             tls_id: given.take_one("tls_id").map(Field::filled).transpose()?,
+            assertion: AssertionRules::default(),
             redirect_uri: given.checked("redirect_uri", check_absolute_uri)?,
             identity: variables.identity(),
             known_scopes: None,
@@ -306,8 +355,27 @@ impl ClientAuth {
             Self::BasicForm => "client_secret_basic",
             Self::BasicRaw => "client_secret_basic_raw",
             Self::Body => "client_secret_post",
+            Self::SecretJwt => "client_secret_jwt",
+            Self::KeyJwt => "private_key_jwt",
             Self::None => "none",
         }
+    }
+}
+
+impl Algorithm {
+    /// Every algorithm by its name.
+    pub(crate) const ALL: &[(&str, Self)] = &[
+        ("ES256", Self::Es256),
+        ("ES384", Self::Es384),
+        ("EdDSA", Self::EdDsa),
+        ("RS256", Self::Rs256),
+        ("PS256", Self::Ps256),
+    ];
+
+    /// Its name in JOSE headers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(_, known)| *known == self).map_or("", |(name, _)| name)
     }
 }
 
@@ -351,7 +419,10 @@ pub(crate) const OPTIONS: &[&str] = &[
     "api_origins",
     "api_token",
     "aside",
+    "assertion_audience",
+    "assertion_typ",
     "audience",
+    "client_assertion_provided",
     "client_auth",
     "client_id",
     "client_secret",
@@ -364,6 +435,7 @@ pub(crate) const OPTIONS: &[&str] = &[
     "request_timeout",
     "resource",
     "scope",
+    "signing_key",
     "store",
     "tls_id",
 ];
@@ -441,7 +513,12 @@ fn check_credential(text: &str, client_auth: ClientAuth) -> Result<(), String> {
     }
     match client_auth {
         ClientAuth::BasicRaw => grammar::check(text, grammar::NO_CONTROLS),
-        ClientAuth::BasicForm | ClientAuth::Body | ClientAuth::None => grammar::check(text, grammar::PRINTABLE),
+        ClientAuth::SecretJwt if text.len() < SECRET_LEAST => Err(format!(
+            "is shorter than {SECRET_LEAST} bytes, which `client_secret_jwt` needs (RFC 7518 section 3.2): use another `client_auth`"
+        )),
+        ClientAuth::BasicForm | ClientAuth::Body | ClientAuth::SecretJwt | ClientAuth::KeyJwt | ClientAuth::None => {
+            grammar::check(text, grammar::PRINTABLE)
+        }
     }
 }
 

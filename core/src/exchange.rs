@@ -54,7 +54,7 @@ pub enum TokenRequest {
 pub struct Exchange {
     config: Arc<Config>,
     request: TokenRequest,
-    /// The client secret, if it is not the configured one.
+    /// The client secret, if it is not the configured one; or the assertion.
     provided: Option<Secret>,
 }
 
@@ -66,16 +66,18 @@ impl Config {
     /// # Errors
     /// `invalid_option` if the configuration lacks what the request needs.
     pub fn build(self: &Arc<Self>, request: TokenRequest) -> Result<(HttpRequest, Exchange), Error> {
-        if let Credential::Provided { .. } = self.credential {
-            return Err(Error::new(
-                ErrorCode::InvalidOption,
-                "the client secret is a function of the host's: read it, and use `build_with`",
-            ));
-        }
-        self.build_with(request, None)
+        let what = match (&self.credential, self.client_auth) {
+            (Credential::Key(_), _) | (_, ClientAuth::SecretJwt) => {
+                "the client authenticates with an assertion: sign one"
+            }
+            (Credential::Provided { .. }, _) => "the client's credential is a function of the host's: read it",
+            _ => return self.build_with(request, None),
+        };
+        Err(Error::new(ErrorCode::InvalidOption, format!("{what}, and use `build_with`")))
     }
 
-    /// Builds a request to the token endpoint with a client secret that was read just now, or with the configured one.
+    /// Builds a request to the token endpoint with a client secret or assertion that was read or made just now, or with
+    /// the configured secret.
     ///
     /// # Errors
     /// `invalid_option` if the configuration lacks what the request needs, or the secret cannot be sent.
@@ -91,7 +93,9 @@ impl Config {
             ));
         };
         if let (Some(secret), Credential::Provided { .. }) = (&provided, &self.credential) {
-            self.check_secret(secret)?;
+            if self.client_auth != ClientAuth::SecretJwt {
+                self.check_secret(secret)?;
+            }
         }
         let exchange = Exchange { config: self.clone(), request, provided };
         let mut form = Form::new();

@@ -7,9 +7,10 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::assertion::Assertion;
 use crate::cache::{Held, Key, Outcome, Refresh, RefreshState};
 use crate::clock::Now;
-use crate::config::{Credential, Grant};
+use crate::config::{ClientAuth, Credential, Grant};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Ask, FailureKind, Received, StoreResult, Want};
 use crate::exchange::{Exchange, TokenRequest};
@@ -33,7 +34,7 @@ pub(crate) struct Flight {
     /// It sleeps until then, on the boot clock.
     pub(crate) asleep_until: Option<i64>,
     work: Work,
-    /// The client secret, read for this flight.
+    /// The client secret, or an assertion, read or made for this flight.
     secret: Option<Secret>,
     /// The store's lock is ours.
     locked: bool,
@@ -105,6 +106,7 @@ enum What {
         started: Now,
     },
     Secret,
+    Signature(Assertion),
     Rotated,
     Lock,
     Release,
@@ -232,10 +234,19 @@ impl Core {
     }
 
     fn read_secret(&mut self, id: FlightId, turn: &mut Turn<'_>) {
+        let until = turn.now.boot.saturating_add(self.config.request_timeout);
         if matches!(self.config.credential, Credential::Provided { .. }) {
-            let until = turn.now.boot.saturating_add(self.config.request_timeout);
             let op = self.operations.add(id, until, What::Secret);
-            turn.step.operations.push(Operation::Provide { op, flight: id, what: Provision::ClientSecret, until });
+            let what = match self.config.client_auth {
+                ClientAuth::KeyJwt => Provision::ClientAssertion,
+                _ => Provision::ClientSecret,
+            };
+            turn.step.operations.push(Operation::Provide { op, flight: id, what, until });
+        } else if let Some(assertion) = self.config.assertion(turn.now, turn.entropy) {
+            let (key, alg) = (assertion.key.clone(), assertion.algorithm.as_str().into());
+            let input = assertion.input.clone();
+            let op = self.operations.add(id, until, What::Signature(assertion));
+            turn.step.operations.push(Operation::Sign { op, flight: id, key, alg, input, until });
         } else {
             self.write_intent(id, turn);
         }
@@ -265,9 +276,18 @@ impl Core {
 
     fn send(&mut self, id: FlightId, turn: &mut Turn<'_>) {
         let built = self.token_request(id).and_then(|request| {
-            let secret = match &self.config.credential {
-                Credential::Provided { .. } => self.flights.get(&id).and_then(|flight| flight.secret.clone()),
-                Credential::Secret(_) | Credential::None => None,
+            // Taken, because an assertion is good for one attempt (STD-87).
+            let read = self.flights.get_mut(&id).and_then(|flight| flight.secret.take());
+            let secret = match (&self.config.credential, self.config.client_auth) {
+                (Credential::Secret(secret), ClientAuth::SecretJwt) => {
+                    Some(self.config.secret_assertion(secret, turn.now, turn.entropy)?)
+                }
+                (Credential::Provided { .. }, ClientAuth::SecretJwt) => {
+                    let secret = read.unwrap_or_else(|| Secret::new(""));
+                    self.config.check_secret(&secret)?;
+                    Some(self.config.secret_assertion(&secret, turn.now, turn.entropy)?)
+                }
+                _ => read,
             };
             self.config.build_with(request, secret)
         });
@@ -372,7 +392,14 @@ impl Core {
             What::Secret => {
                 let error = Error::new(
                     ErrorCode::HostError,
-                    "the function that gives the client secret failed: see its own error",
+                    "the function that gives the client secret or assertion failed: see its own error",
+                );
+                self.fail(id, passing(error), turn);
+            }
+            What::Signature(_) => {
+                let error = Error::new(
+                    ErrorCode::HostError,
+                    "the signer failed, so the client could not prove who it is: see its own error",
                 );
                 self.fail(id, passing(error), turn);
             }
@@ -398,12 +425,27 @@ impl Core {
             (What::Secret, None) => {
                 let error = Error::new(
                     ErrorCode::HostError,
-                    "the function that gives the client secret gave nothing: it must give a string",
+                    "the function that gives the client secret or assertion gave nothing: it must give a string",
                 );
                 self.fail(id, passing(error), turn);
             }
             (What::Rotated, _) => self.save_arrival(id, turn),
             _ => {}
+        }
+    }
+
+    pub(crate) fn signed(&mut self, op: OpId, signature: &str, turn: &mut Turn<'_>) {
+        let Some(Pending { flight: id, what: What::Signature(assertion), .. }) = self.operations.take(op) else {
+            return;
+        };
+        match assertion.signed(signature) {
+            Ok(assertion) => {
+                if let Some(flight) = self.flights.get_mut(&id) {
+                    flight.secret = Some(assertion);
+                }
+                self.write_intent(id, turn);
+            }
+            Err(error) => self.fail(id, passing(error), turn),
         }
     }
 

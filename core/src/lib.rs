@@ -6,6 +6,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+pub mod assertion;
 pub mod authorization;
 pub mod cache;
 mod calls;

@@ -170,7 +170,11 @@ impl Core {
                 None
             }
             // No flow of this version can be taken back once its request is out, and no operation of it is a `sign`.
-            Event::Cancel { .. } | Event::Signed { .. } => None,
+            Event::Signed { op, signature } => {
+                self.signed(op, &signature, turn);
+                None
+            }
+            Event::Cancel { .. } => None,
         };
         let mut step = mem::take(&mut turn.step);
         step.answer = answer;

@@ -225,6 +225,8 @@ pub(crate) const CLIENT_AUTH: &[(&str, ClientAuth)] = &[
     ("client_secret_basic", ClientAuth::BasicForm),
     ("client_secret_basic_raw", ClientAuth::BasicRaw),
     ("client_secret_post", ClientAuth::Body),
+    ("client_secret_jwt", ClientAuth::SecretJwt),
+    ("private_key_jwt", ClientAuth::KeyJwt),
     ("none", ClientAuth::None),
 ];
 

@@ -36,6 +36,8 @@ class Base(LeaseCell):
         *,
         client_id: str | None = None,
         client_secret: str | Callable[[], Any] | None = None,
+        signing_key: Mapping[str, Any] | None = None,
+        client_assertion: Callable[[], Any] | None = None,
         scope: Scope | None = None,
         api_token: str | None = None,
         parameters: Mapping[str, str] | None = None,
@@ -60,6 +62,7 @@ class Base(LeaseCell):
             client_id=client_id,
             client_secret=client_secret if secret is None else None,
             client_secret_provided=None if secret is None else True,
+            client_assertion_provided=None if client_assertion is None else True,
             scope=scope if scope is None or isinstance(scope, str) else list(scope),
             api_token=api_token,
             parameters=None if parameters is None else dict(parameters),
@@ -70,14 +73,21 @@ class Base(LeaseCell):
             aside=background_refresh,
             store=None if store is None else True,
         )
+        sign = None
+        if signing_key is not None:
+            from remint._signing import to_signer
+
+            options["signing_key"], sign = to_signer(signing_key)
         # Tracebacks may show the locals of this frame.
-        client_secret = api_token = None
+        client_secret = api_token = signing_key = None
         core = Core(_encode(options))
         send = _transport(http, proxy, ca)
         driver = Driver(
             core,
             send=send,
             secret=secret,
+            assertion=client_assertion,
+            sign=sign,
             store=store,
             on_notice=on_notice,
             clock=clock,

@@ -31,6 +31,8 @@ class Driver:
         *,
         send: Callable[..., Any],
         secret: Callable[[], Any] | None,
+        assertion: Callable[[], Any] | None,
+        sign: Callable[[bytes, str], Any] | None,
         store: Any,
         on_notice: Callable[[dict[str, Any]], object] | None,
         clock: Any,
@@ -42,6 +44,7 @@ class Driver:
         # Wishes whose token an API refused last: the core wants to hear of the first answer after that, too.
         self.refused: set[str] = set()
         self._send, self._secret, self._store, self._on_notice = send, secret, store, on_notice
+        self._assertion, self._sign = assertion, sign
         self._random, self._threads = random or os.urandom, threads
         self._pid = os.getpid()
         self._until: dict[str, int] = {}
@@ -181,17 +184,24 @@ class Driver:
         if "store" in operation and self._store is not None:
             command = {name: value for name, value in operation.items() if name not in ("store", "flight", "until")}
             return self._tell({"stored": {"op": operation["store"], "result": resolved(self._store.handle(command))}})
+        if "sign" in operation and self._sign is not None:
+            from base64 import urlsafe_b64encode
+
+            signature = resolved(self._sign(operation["input"].encode(), operation["alg"]))
+            text = urlsafe_b64encode(bytes(signature)).rstrip(b"=").decode()
+            return self._tell({"signed": {"op": operation["sign"], "signature": text}})
         value = None
-        if operation.get("what") == "client_secret" and self._secret is not None:
-            value = resolved(self._secret())
+        read = {"client_secret": self._secret, "client_assertion": self._assertion}.get(operation.get("what", ""))
+        if read is not None:
+            value = resolved(read())
             if not isinstance(value, str):
-                raise TypeError("the function `client_secret` must give a str")
+                raise TypeError(f"the function `{operation['what']}` must give a str")
         elif operation.get("what") == "rotated":
             save = self.rotated.get(operation.get("subject"))
             if save is not None:
                 resolved(save(operation["refresh_token"]))
         else:
-            raise NotImplementedError("this version signs with no key of the host's")
+            raise LookupError("this client was given nothing that could answer")
         return self._tell({"provided": {"op": operation["provide"], "value": value}})
 
     def _tell(self, event: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@ import { Driver, NO_LEASE, type OnRotated, type View, type Want } from "./driver
 import { type Failure, inCamelCase, misuse, toError } from "./errors.js";
 import { call } from "./fetch.js";
 import { type ClientOptions, toConfiguration, toHost, toScope } from "./options.js";
+import { toSigner } from "./signing.js";
 import { Token, originOf } from "./token.js";
 
 /** What `Client.token` takes. */
@@ -37,7 +38,9 @@ export class Client {
       this.#view = { want: options as Want, lease: NO_LEASE };
     } else {
       const own = options as ClientOptions;
-      this.#driver = new Driver(new Core(toConfiguration(profile, own), inCamelCase), toHost(own));
+      if (typeof own !== "object" || own === null) throw misuse("the options must be an object");
+      const signer = own.signingKey === undefined ? undefined : toSigner(own.signingKey);
+      this.#driver = new Driver(new Core(toConfiguration(profile, own, signer), inCamelCase), toHost(own, signer));
       this.#view = { want: {}, lease: NO_LEASE };
     }
     this.fetch = (input, init) => call(this.#driver, this.#view, input, init);

@@ -72,7 +72,7 @@ export type StoreCommand = { readonly key: string } & (
 
 export type Operation = { readonly flight: string; readonly until: number } & (
   | { readonly send: string; readonly request: HttpRequest; readonly tls_id?: string; readonly cap: number }
-  | { readonly provide: string; readonly what: "client_secret" }
+  | { readonly provide: string; readonly what: "client_secret" | "client_assertion" }
   | { readonly provide: string; readonly what: "rotated"; readonly subject?: string; readonly refresh_token: string }
   | { readonly sign: string; readonly key: string; readonly alg: string; readonly input: string }
   | ({ readonly store: string } & StoreCommand)

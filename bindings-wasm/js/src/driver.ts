@@ -1,6 +1,7 @@
 import type { Answer, Core, Done, Notice, Operation, Step, Use, Wait } from "./core.js";
 import { type Failure, inCamelCase, misuse, toError } from "./errors.js";
 import type { Clock, Host, Http } from "./options.js";
+import type { Algorithm } from "./signing.js";
 import { Token, originOf } from "./token.js";
 import { type FailureKind, TransportFailure, failureKind, isCertificateFailure, readBody } from "./transport.js";
 
@@ -208,8 +209,9 @@ export class Driver {
         if (operation.what === "rotated") {
           await this.onRotated.get(operation.subject)?.(operation.refresh_token, operation.subject);
         } else {
-          value = await this.#host.clientSecret?.();
-          if (typeof value !== "string") throw misuse("the function `clientSecret` must give a string");
+          const name = operation.what === "client_secret" ? "clientSecret" : "clientAssertion";
+          value = await this.#host[name]?.();
+          if (typeof value !== "string") throw misuse(`the function \`${name}\` must give a string`);
         }
         return this.#event({ provided: { op, value } });
       });
@@ -220,7 +222,12 @@ export class Driver {
         return this.#event({ stored: { op, result: await this.#host.store.handle(command) } });
       });
     } else {
-      this.#run(operation.sign, operation, () => Promise.reject(misuse("signing with a key of the host's is not supported yet")));
+      const { sign: op, alg, input } = operation;
+      this.#run(op, operation, async () => {
+        const bytes = await this.#host.sign?.(Buffer.from(input), alg as Algorithm);
+        if (!(bytes instanceof Uint8Array)) throw misuse("the function `signingKey.sign` must give the signature's bytes");
+        return this.#event({ signed: { op, signature: Buffer.from(bytes).toString("base64url") } });
+      });
     }
   }
 

@@ -2,6 +2,7 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import type { Notice, StoreCommand } from "./core.js";
 import { misuse } from "./errors.js";
+import type { PrivateKey, RemoteKey, Signer } from "./signing.js";
 import { type Tls, fetchWith } from "./transport.js";
 
 /** What a fetch-like function is given for one request. */
@@ -43,6 +44,12 @@ export interface ClientOptions {
   clientId?: string | undefined;
   /** The client's secret, or a function that is called before each token request. */
   clientSecret?: string | (() => string | Promise<string>) | undefined;
+  /** The key that the client signs with, in place of a secret: `private_key_jwt`. */
+  signingKey?: PrivateKey | RemoteKey | undefined;
+  /** A function that gives a client assertion which was made elsewhere, called before each token request: it reads a projected token again. */
+  clientAssertion?: (() => string | Promise<string>) | undefined;
+  /** What the client's assertions name as their audience, the server's issuer identifier, where the profile does not say. */
+  assertionAudience?: string | undefined;
   /** The scope to ask for: a list, or separated by spaces. */
   scope?: string | readonly string[] | undefined;
   tokenEndpoint?: string | undefined;
@@ -89,16 +96,17 @@ export interface Host {
   readonly ticks: boolean;
   readonly random: (size: number) => Uint8Array;
   readonly clientSecret: (() => string | Promise<string>) | undefined;
+  readonly clientAssertion: (() => string | Promise<string>) | undefined;
+  readonly sign: Signer["sign"] | undefined;
   readonly store: Store | undefined;
   readonly onNotice: ((notice: Notice) => unknown) | undefined;
 }
 
 /** The options that stay on this side; what the core gets to know of them. */
-const HOST_OPTIONS = ["http", "ca", "proxy", "store", "onNotice", "clock", "random"] as const;
+const HOST_OPTIONS = ["http", "signingKey", "clientAssertion", "ca", "proxy", "store", "onNotice", "clock", "random"] as const;
 
 /** The options as the core takes them: one object, names in snake case, values as they are. */
-export function toConfiguration(profile: string | object, options: ClientOptions): Record<string, unknown> {
-  if (typeof options !== "object" || options === null) throw misuse("the options must be an object");
+export function toConfiguration(profile: string | object, options: ClientOptions, signer?: Signer): Record<string, unknown> {
   const configuration: Record<string, unknown> = { profile };
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined || (HOST_OPTIONS as readonly string[]).includes(name)) continue;
@@ -113,17 +121,19 @@ export function toConfiguration(profile: string | object, options: ClientOptions
     }
   }
   if (options.store !== undefined) configuration["store"] = true;
+  if (signer !== undefined) configuration["signing_key"] = signer.key;
+  if (options.clientAssertion !== undefined) configuration["client_assertion_provided"] = true;
   return configuration;
 }
 
-export function toHost(options: ClientOptions): Host {
-  const { http, ca, proxy, clock, random, clientSecret, store, onNotice } = options;
+export function toHost(options: ClientOptions, signer?: Signer): Host {
+  const { http, ca, proxy, clock, random, clientSecret, clientAssertion, store, onNotice } = options;
   const own = ca !== undefined || proxy !== undefined;
   if (http !== undefined && own) throw misuse("the options `ca` and `proxy` are for the default transport: leave them out, or `http`");
   if (proxy !== undefined && !/^https?:$/.test(URL.canParse(proxy) ? new URL(proxy).protocol : "")) {
     throw misuse("the option `proxy` must be an absolute URL, as in `http://proxy.example:8080`");
   }
-  for (const [name, value] of Object.entries({ http, onNotice, random })) {
+  for (const [name, value] of Object.entries({ http, onNotice, random, clientAssertion })) {
     if (value !== undefined && typeof value !== "function") throw misuse(`the option \`${name}\` must be a function`);
   }
   if (http === undefined && typeof globalThis.fetch !== "function") {
@@ -136,6 +146,8 @@ export function toHost(options: ClientOptions): Host {
     ticks: clock === undefined,
     random: random ?? drawn,
     clientSecret: typeof clientSecret === "function" ? clientSecret : undefined,
+    clientAssertion,
+    sign: signer?.sign,
     store,
     onNotice,
   };

@@ -16,6 +16,9 @@ use zeroize::Zeroize;
 use super::asynchronous::AsyncClient;
 use super::blocking::Client;
 use super::clock::{Clock, Time};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::driver::Boxed;
 use super::transport::{AsyncTransport, Transport};
 use crate::clock::Entropy;
@@ -42,12 +45,18 @@ pub struct Builder {
 /// Functions of the user's.
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
-    client_secret: Option<Arc<dyn Fn() -> Boxed<Option<Secret>> + Send + Sync>>,
+    client_secret: Option<Arc<Read>>,
+    client_assertion: Option<Arc<Read>>,
+    sign: Option<Arc<Sign>>,
     on_rotated: Option<Arc<OnRotated>>,
     pub(crate) on_notice: Option<Arc<OnNotice>>,
     pub(crate) random: Option<Arc<dyn Fn() -> Entropy + Send + Sync>>,
 }
 
+/// Gives a secret as it is now; nothing if it could not be read.
+type Read = dyn Fn() -> Boxed<Option<Secret>> + Send + Sync;
+/// Signs a text by an algorithm; nothing if it could not.
+type Sign = dyn Fn(String, String) -> Boxed<Option<Vec<u8>>> + Send + Sync;
 type OnNotice = dyn Fn(&Notice) + Send + Sync;
 type OnRotated = dyn Fn(Option<String>, Secret) -> Boxed<bool> + Send + Sync;
 
@@ -87,19 +96,70 @@ impl Builder {
 
     /// A function that gives the client's secret, called before each token request: a secret that was replaced is picked up
     /// without a restart. An error of its own fails the request; log it there, it is not kept.
-    pub fn client_secret_fn<S: Into<Secret>, E>(self, read: impl Fn() -> Result<S, E> + Send + Sync + 'static) -> Self {
-        self.client_secret_hook(move || Box::pin(ready(read().ok().map(Into::into))))
+    pub fn client_secret_fn<S: Into<Secret>, E>(
+        mut self,
+        read: impl Fn() -> Result<S, E> + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.client_secret = Some(at_once(read));
+        self
     }
 
     /// Like [`Builder::client_secret_fn`], for a function that has to wait.
-    pub fn client_secret_async<S: Into<Secret>, E, F>(self, read: impl Fn() -> F + Send + Sync + 'static) -> Self
+    pub fn client_secret_async<S: Into<Secret>, E, F>(mut self, read: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<S, E>> + Send + 'static,
     {
-        self.client_secret_hook(move || {
-            let read = read();
-            Box::pin(async move { read.await.ok().map(Into::into) })
-        })
+        self.hooks.client_secret = Some(after_a_wait(read));
+        self
+    }
+
+    /// A function that gives a client assertion that was made elsewhere, called before each token request
+    /// (RFC 7523 section 2.2): it reads a projected service-account token again, or asks the platform for one.
+    pub fn client_assertion_fn<S: Into<Secret>, E>(
+        mut self,
+        read: impl Fn() -> Result<S, E> + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.client_assertion = Some(at_once(read));
+        self
+    }
+
+    /// Like [`Builder::client_assertion_fn`], for a function that has to wait.
+    pub fn client_assertion_async<S: Into<Secret>, E, F>(mut self, read: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<S, E>> + Send + 'static,
+    {
+        self.hooks.client_assertion = Some(after_a_wait(read));
+        self
+    }
+
+    /// A key for `private_key_jwt` (RFC 7523 section 2.2), and the function that signs with it: by a library, an HSM or a KMS.
+    ///
+    /// `key` is an object with `name` (the cache tells keys apart by it), `alg` (`ES256`, `ES384`, `EdDSA`, `RS256` or
+    /// `PS256`) and perhaps `kid`. The function gets the algorithm and what to sign, and gives the raw signature: for ECDSA
+    /// r and s (RFC 7518 section 3.4), not DER.
+    pub fn signing_key<E>(
+        mut self,
+        key: impl Into<Value>,
+        sign: impl Fn(&str, &[u8]) -> Result<Vec<u8>, E> + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.sign = Some(Arc::new(move |alg, input| Box::pin(ready(sign(&alg, input.as_bytes()).ok()))));
+        self.option("signing_key", key)
+    }
+
+    /// Like [`Builder::signing_key`], for a signer that has to wait.
+    pub fn signing_key_async<E, F>(
+        mut self,
+        key: impl Into<Value>,
+        sign: impl Fn(String, Vec<u8>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<Vec<u8>, E>> + Send + 'static,
+    {
+        self.hooks.sign = Some(Arc::new(move |alg, input| {
+            let signing = sign(alg, input.into_bytes());
+            Box::pin(async move { signing.await.ok() })
+        }));
+        self.option("signing_key", key)
     }
 
     /// The scope set to ask for.
@@ -198,6 +258,9 @@ impl Builder {
         if self.hooks.client_secret.is_some() {
             self = self.option("client_secret_provided", true);
         }
+        if self.hooks.client_assertion.is_some() {
+            self = self.option("client_assertion_provided", true);
+        }
         for (name, members) in
             [("parameters", core::mem::take(&mut self.parameters)), ("policy", core::mem::take(&mut self.policy))]
         {
@@ -237,11 +300,6 @@ impl Builder {
         self
     }
 
-    fn client_secret_hook(mut self, hook: impl Fn() -> Boxed<Option<Secret>> + Send + Sync + 'static) -> Self {
-        self.hooks.client_secret = Some(Arc::new(hook));
-        self
-    }
-
     fn on_rotated_hook(mut self, hook: impl Fn(Option<String>, Secret) -> Boxed<bool> + Send + Sync + 'static) -> Self {
         self.hooks.on_rotated = Some(Arc::new(hook));
         self
@@ -252,6 +310,16 @@ impl Hooks {
     /// The client secret; none if it could not be read.
     pub(crate) async fn client_secret(&self) -> Option<Secret> {
         self.client_secret.as_ref()?().await
+    }
+
+    /// An assertion from elsewhere; none if it could not be read.
+    pub(crate) async fn client_assertion(&self) -> Option<Secret> {
+        self.client_assertion.as_ref()?().await
+    }
+
+    /// The signature, as the core takes it; none if there is no signer or it failed.
+    pub(crate) async fn sign(&self, alg: String, input: String) -> Option<String> {
+        Some(URL_SAFE_NO_PAD.encode(self.sign.as_ref()?(alg, input).await?))
     }
 
     /// Whether the new refresh token is safe.
@@ -265,6 +333,20 @@ impl Hooks {
     pub(crate) fn wants_rotated(&self) -> bool {
         self.on_rotated.is_some()
     }
+}
+
+fn at_once<S: Into<Secret>, E>(read: impl Fn() -> Result<S, E> + Send + Sync + 'static) -> Arc<Read> {
+    Arc::new(move || Box::pin(ready(read().ok().map(Into::into))))
+}
+
+fn after_a_wait<S: Into<Secret>, E, F>(read: impl Fn() -> F + Send + Sync + 'static) -> Arc<Read>
+where
+    F: Future<Output = Result<S, E>> + Send + 'static,
+{
+    Arc::new(move || {
+        let read = read();
+        Box::pin(async move { read.await.ok().map(Into::into) })
+    })
 }
 
 impl fmt::Debug for Builder {

@@ -216,6 +216,7 @@ impl<H: Host> Shared<H> {
             Operation::Provide { op, what, .. } => {
                 let provided = match what {
                     Provision::ClientSecret => self.hooks.client_secret().await.map(Some),
+                    Provision::ClientAssertion => self.hooks.client_assertion().await.map(Some),
                     Provision::Rotated { subject, refresh_token } => {
                         self.hooks.rotated(subject, refresh_token).await.then_some(None)
                     }
@@ -232,10 +233,12 @@ impl<H: Host> Shared<H> {
                 }
                 Event::Tick { flight }
             }
-            // No option of this version leads to one of these.
-            Operation::Sign { op, .. } | Operation::Store { op, .. } => {
-                Event::Failed { op, kind: FailureKind::HostError }
-            }
+            Operation::Sign { op, alg, input, .. } => match self.hooks.sign(alg, input).await {
+                Some(signature) => Event::Signed { op, signature },
+                None => Event::Failed { op, kind: FailureKind::HostError },
+            },
+            // No option of this version leads to one.
+            Operation::Store { op, .. } => Event::Failed { op, kind: FailureKind::HostError },
         }
     }
 }

@@ -6,7 +6,10 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{ClientAuth, Config, Credential, Grant, OPTIONS, StoreConfig, check_credential, missing};
+use super::{
+    Algorithm, AssertionRules, ClientAuth, Config, Credential, Grant, OPTIONS, SigningKey, StoreConfig,
+    check_credential, missing,
+};
 use crate::document::{Field, Object, Value};
 use crate::error::Error;
 use crate::grammar;
@@ -70,6 +73,8 @@ impl<'a> Given<'a> {
             ("client_secret_provided", is_token_requested, "the API token is the option `api_token`"),
             ("credential_name", is_token_requested, "leave it out"),
             ("client_auth", is_token_requested, "leave it out"),
+            ("client_assertion_provided", is_token_requested, "leave it out"),
+            ("signing_key", is_token_requested, "leave it out"),
             ("parameters", is_token_requested, "leave it out"),
             ("scope", has_scope, "leave it out"),
             ("resource", is_oauth, "leave it out"),
@@ -88,6 +93,11 @@ impl<'a> Given<'a> {
         if let Some(field) = self.take_one("client_auth") {
             return field.one_of(&narrowed(CLIENT_AUTH, allowed));
         }
+        // What was given says how, where the profile permits it.
+        let signs = self.0.contains_key("signing_key") || self.0.contains_key("client_assertion_provided");
+        if signs && allowed.contains(&ClientAuth::KeyJwt) {
+            return Ok(ClientAuth::KeyJwt);
+        }
         let has_secret = self.0.contains_key("client_secret") || self.0.contains_key("client_secret_provided");
         if !has_secret && allowed.contains(&ClientAuth::None) {
             return Ok(ClientAuth::None);
@@ -101,9 +111,26 @@ impl<'a> Given<'a> {
         let provided = self.take_one("client_secret_provided");
         let name = self.take_one("credential_name");
         let is_provided = provided.clone().map(Field::boolean).transpose()?.unwrap_or(false);
-        if let Some(field) = name.as_ref().filter(|_| !is_provided) {
-            return Err(field.place.error("has no use without `client_secret_provided`: leave it out"));
+        let asserted = self.take_one("client_assertion_provided");
+        let is_asserted = asserted.clone().map(Field::boolean).transpose()?.unwrap_or(false);
+        if let Some(field) = name.as_ref().filter(|_| !is_provided && !is_asserted) {
+            return Err(field
+                .place
+                .error("has no use without `client_secret_provided` or `client_assertion_provided`: leave it out"));
         }
+        let key = self.take_one("signing_key");
+        if let Some(field) = key.as_ref().or(asserted.as_ref()).filter(|_| config.client_auth != ClientAuth::KeyJwt) {
+            let method = config.client_auth.as_str();
+            return Err(field.place.error(format!(
+                "has no use with the client authentication `{method}`: set `client_auth` to `private_key_jwt`"
+            )));
+        }
+        let signs = match config.client_auth {
+            ClientAuth::SecretJwt => true,
+            ClientAuth::KeyJwt => !is_asserted,
+            _ => false,
+        };
+        self.assertion(config, signs)?;
 
         config.credential = match (config.grant, config.client_auth) {
             (Grant::ApiToken, _) => {
@@ -122,6 +149,23 @@ impl<'a> Given<'a> {
                         .error("has no use with the client authentication `none`: leave one of the two out"));
                 }
                 None => Credential::None,
+            },
+            (_, ClientAuth::KeyJwt) => match (secret.or(provided), key, is_asserted) {
+                (Some(field), ..) => {
+                    return Err(field.place.error(
+                        "has no use with the client authentication `private_key_jwt`: leave one of the two out",
+                    ));
+                }
+                (None, Some(field), true) => {
+                    return Err(field.place.error("stands beside `client_assertion_provided`: keep one of the two"));
+                }
+                (None, Some(field), false) => Credential::Key(signing_key(field)?),
+                (None, None, true) => Credential::Provided {
+                    name: name.map(Field::filled).transpose()?.unwrap_or_else(|| "client_assertion".to_owned()),
+                },
+                (None, None, false) => {
+                    return Err(missing("signing_key", "the key that the client signs its assertions with"));
+                }
             },
             (_, client_auth) => match (secret, is_provided) {
                 (Some(field), true) => {
@@ -155,7 +199,7 @@ impl<'a> Given<'a> {
                 let place = field.place.clone();
                 let text = field.text()?;
                 let is_raw = is_basic_api_token || config.client_auth == ClientAuth::BasicRaw;
-                check_credential(&text, if is_raw { ClientAuth::BasicRaw } else { config.client_auth })
+                check_credential(&text, if is_raw { ClientAuth::BasicRaw } else { ClientAuth::Body })
                     .map_err(|why| place.error(why))?;
                 if is_raw && text.contains(':') {
                     return Err(place.error(
@@ -164,6 +208,30 @@ impl<'a> Given<'a> {
                 }
                 Some(text)
             }
+        };
+        Ok(())
+    }
+
+    /// What assertions say, for a client that makes its own.
+    fn assertion(&mut self, config: &mut Config, signs: bool) -> Result<(), Error> {
+        let audience = self.take_one("assertion_audience");
+        let typed = self.take_one("assertion_typ");
+        if !signs {
+            return match audience.or(typed) {
+                Some(field) => Err(field.place.error("has no use for a client that signs no assertion: leave it out")),
+                None => Ok(()),
+            };
+        }
+        let issuer = config.authorization.as_ref().and_then(|authorization| authorization.issuer.clone());
+        config.assertion = AssertionRules {
+            audience: Some(match (audience, issuer) {
+                (Some(field), _) => checked(field, |text| grammar::check(text, grammar::GRAPHIC))?,
+                (None, Some(issuer)) => issuer,
+                (None, None) => {
+                    return Err(missing("assertion_audience", "the issuer identifier of the authorization server"));
+                }
+            }),
+            typed: typed.map(Field::boolean).transpose()?.unwrap_or(true),
         };
         Ok(())
     }
@@ -207,6 +275,15 @@ fn check_api_token(text: &str, scheme: Option<&str>) -> Result<(), String> {
         }
         _ => grammar::check(text, grammar::GRAPHIC),
     }
+}
+
+fn signing_key(field: Field<'_>) -> Result<SigningKey, Error> {
+    let mut object = field.object()?;
+    let name = object.require("name")?.filled()?;
+    let algorithm = object.require("alg")?.one_of(Algorithm::ALL)?;
+    let id = object.take("kid").map(Field::filled).transpose()?;
+    object.end()?;
+    Ok(SigningKey { name, algorithm, id })
 }
 
 fn is_basic(scheme: &str) -> bool {

@@ -54,7 +54,7 @@ impl Core {
             What::Reread => self.reread_answered(id, result, turn),
             What::Save(record) => self.save_answered(id, record, result, turn),
             What::SaveAgain { key, record } => self.save_again_answered(key, record, &result, turn),
-            What::Release | What::Send { .. } | What::Secret | What::Rotated => {}
+            What::Release | What::Send { .. } | What::Secret | What::Signature(_) | What::Rotated => {}
         }
     }
 
