@@ -71,6 +71,8 @@ pub enum Operation {
 pub enum Provision {
     /// The client secret, as it is now.
     ClientSecret,
+    /// A client assertion that was made elsewhere, as it is now (RFC 7523 section 2.2).
+    ClientAssertion,
     /// Save this refresh token before the access token is handed out; the result is ignored.
     Rotated { subject: Option<String>, refresh_token: Secret },
 }

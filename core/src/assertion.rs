@@ -165,6 +165,6 @@ mod tests {
     fn a_signature_goes_behind_the_second_dot() {
         let signature = URL_SAFE_NO_PAD.encode([7; 64]);
         let jwt = assertion(Algorithm::Es256).signed(&signature).unwrap();
-        assert_eq!(jwt.expose().split('.').collect::<Vec<_>>(), ["a", "b", &*signature]);
+        assert!(jwt.expose().split('.').eq(["a", "b", &*signature]));
     }
 }

@@ -309,7 +309,7 @@ fn a_secret_that_the_host_provides_is_checked_when_it_comes() {
     );
     assert_eq!(
         refused(&with(&wallet(), &[("credential_name", json!("x"))])),
-        "option `credential_name` has no use without `client_secret_provided`: leave it out"
+        "option `credential_name` has no use without `client_secret_provided` or `client_assertion_provided`: leave it out"
     );
 }
 
