@@ -68,7 +68,7 @@ public final class Client: Sendable {
             }
         let host = Host(
             http: http, clock: SystemOrTestClock(test: configuration.clock), random: configuration.random,
-            clientSecret: provider,
+            clientSecret: provider, clientAssertion: configuration.clientAssertion, sign: configuration.signingKey?.sign,
             store: configuration.store, onNotice: configuration.onNotice)
         driver = Driver(core: core, host: host)
         view = View()

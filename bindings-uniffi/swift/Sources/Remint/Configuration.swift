@@ -7,6 +7,32 @@ import Foundation
 /// Gives the client secret as it is now.
 public typealias SecretProvider = @Sendable () async throws -> String
 
+/// A key that the client signs with, in place of a secret (`private_key_jwt`, RFC 7523 section 2.2). It is held wherever
+/// you like: by swift-crypto, the Secure Enclave, an HSM or a KMS.
+public struct SigningKey: Sendable {
+    /// Tells this key's tokens from another's: its id, its thumbprint or its version.
+    public var name: String
+
+    /// `ES256`, `ES384`, `EdDSA`, `RS256` or `PS256` (RFC 7518 section 3.1).
+    public var algorithm: String
+
+    /// What the server knows the key by (`kid`, RFC 7515 section 4.1.4).
+    public var keyID: String?
+
+    /// Gives the raw signature of its input: for ECDSA r and s (RFC 7518 section 3.4), not DER.
+    public var sign: @Sendable (_ input: Data) async throws -> Data
+
+    /// A key by its name and its algorithm.
+    public init(
+        name: String, algorithm: String, keyID: String? = nil, sign: @escaping @Sendable (_ input: Data) async throws -> Data
+    ) {
+        self.name = name
+        self.algorithm = algorithm
+        self.keyID = keyID
+        self.sign = sign
+    }
+}
+
 /// Called with a new refresh token before the access token that came with it is handed out: save it there.
 ///
 /// Throw if it could not be saved: the access token is then handed out all the same, with the notice `persist_failed`.
@@ -34,6 +60,15 @@ public struct Configuration: Sendable {
     /// How the client authenticates at the token endpoint, where the profile offers a choice, as in
     /// `client_secret_basic` (RFC 6749 section 2.3).
     public var clientAuth: String?
+
+    /// The key that the client signs with, in place of a secret.
+    public var signingKey: SigningKey?
+
+    /// What the client's assertions name as their audience, the server's issuer identifier, where the profile does not say.
+    public var assertionAudience: String?
+
+    /// Gives a client assertion that was made elsewhere, as it is now (RFC 7523 section 2.2): it reads a projected token again.
+    public var clientAssertion: SecretProvider?
 
     /// The name by which the cache tells credentials apart whose secret is a function; `client_secret` unless given.
     public var credentialName: String?
@@ -138,7 +173,8 @@ extension Configuration {
     static let optionNames = [
         "client_id": "clientID", "client_secret": "clientSecret", "client_secret_provided": "clientSecret",
         "api_token": "apiToken",
-        "client_auth": "clientAuth", "credential_name": "credentialName", "redirect_uri": "redirectURI",
+        "client_auth": "clientAuth", "signing_key": "signingKey", "assertion_audience": "assertionAudience",
+        "client_assertion_provided": "clientAssertion", "credential_name": "credentialName", "redirect_uri": "redirectURI",
         "api_origins": "apiOrigins",
         "allow_loopback_http": "allowLoopbackHTTP", "request_timeout": "requestTimeout", "aside": "backgroundRefresh",
         "min_ttl": "minTTL",
@@ -159,6 +195,13 @@ extension Configuration {
         options["grant"] = grant
         options["client_auth"] = clientAuth
         options["credential_name"] = credentialName
+        options["assertion_audience"] = assertionAudience
+        options["client_assertion_provided"] = clientAssertion == nil ? nil : true
+        if let signingKey {
+            var told = ["name": signingKey.name, "alg": signingKey.algorithm]
+            told["kid"] = signingKey.keyID
+            options["signing_key"] = told
+        }
         options["audience"] = audience.isEmpty ? nil : audience
         options["resource"] = resource.isEmpty ? nil : resource
         options["redirect_uri"] = redirectURI

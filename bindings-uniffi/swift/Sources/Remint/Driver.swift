@@ -52,6 +52,8 @@ struct Host: Sendable {
     let clock: SystemOrTestClock
     let random: (@Sendable (Int) -> Data)?
     let clientSecret: SecretProvider?
+    let clientAssertion: SecretProvider?
+    let sign: (@Sendable (Data) async throws -> Data)?
     let store: (any Store)?
     let onNotice: OnNotice?
 }
@@ -394,6 +396,13 @@ final class Driver: Sendable {
                 }
                 return .provided(op: op, value: Secret(try await clientSecret()))
             }
+        case .provide(let op, let flight, .clientAssertion, let until):
+            run(op, flight, until) { [host] in
+                guard let clientAssertion = host.clientAssertion else {
+                    throw RemintError.misuse("there is no function `clientAssertion`")
+                }
+                return .provided(op: op, value: Secret(try await clientAssertion()))
+            }
         case .provide(let op, let flight, .rotated(let subject, let refreshToken), let until):
             let onRotated = state.withLock { $0.onRotated[subject] }
             run(op, flight, until) {
@@ -406,8 +415,13 @@ final class Driver: Sendable {
                 let result = try await store.handle(StoreCommand(key: key, command))
                 return .stored(op: op, result: .init(result, boot: host.clock.boot()))
             }
-        case .sign(let op, let flight, _, _, _, let until):
-            run(op, flight, until) { throw RemintError.misuse("signing with a key of the host's is not supported yet") }
+        case .sign(let op, let flight, _, _, let input, let until):
+            run(op, flight, until) { [host] in
+                guard let sign = host.sign else { throw RemintError.misuse("there is no `signingKey` that could sign") }
+                let signature = try await sign(Data(input.utf8)).base64EncodedString()
+                let text = signature.replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
+                return .signed(op: op, signature: text)
+            }
         }
     }
 

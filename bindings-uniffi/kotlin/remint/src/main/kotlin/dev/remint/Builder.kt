@@ -18,6 +18,8 @@ public class Builder internal constructor(profile: String) {
     @Transient
     private val options = LinkedHashMap<String, Any?>().also { it["profile"] = profile }
     private var clientSecret: Supplier<String>? = null
+    private var clientAssertion: Supplier<String>? = null
+    private var signer: SigningKey.Signer? = null
     private var http: Transport? = null
     private var proxy: ProxySelector? = null
     private var sslContext: SSLContext? = null
@@ -45,6 +47,26 @@ public class Builder internal constructor(profile: String) {
         options.remove("client_secret")
         this.clientSecret = clientSecret
         return variable("client_secret_provided", true)
+    }
+
+    /**
+     * The key that the client signs with, in place of a secret (`private_key_jwt`, RFC 7523 section 2.2). [assertionAudience] is
+     * the server's issuer identifier, where the profile does not have it.
+     */
+    @JvmOverloads
+    public fun signingKey(signingKey: SigningKey, assertionAudience: String? = null): Builder {
+        this.signer = signingKey.signer
+        if (assertionAudience != null) variable("assertion_audience", assertionAudience)
+        return variable("signing_key", signingKey.told())
+    }
+
+    /**
+     * A function that gives a client assertion which was made elsewhere, called before each token request: it reads a projected
+     * service-account token again, or asks the platform for one. It runs on the client's executor and may block.
+     */
+    public fun clientAssertion(clientAssertion: Supplier<String>): Builder {
+        this.clientAssertion = clientAssertion
+        return variable("client_assertion_provided", true)
     }
 
     /** The API token that the provider's website shows, for profiles with the grant `api_token`. */
@@ -124,7 +146,7 @@ public class Builder internal constructor(profile: String) {
 
     internal fun driver(): Driver {
         val executor = executor ?: Threads.executor
-        val host = Host(http ?: defaultTransport(executor), executor, clock, random, clientSecret, store, onNotice)
+        val host = Host(http ?: defaultTransport(executor), executor, clock, random, clientSecret, clientAssertion, signer, store, onNotice)
         if (http != null && (proxy != null || sslContext != null)) {
             throw misuse("the options `proxy` and `sslContext` are for the default transport: leave them out, or `http`")
         }

@@ -14,6 +14,7 @@ import dev.remint.core.Want
 import java.nio.ByteBuffer
 import java.nio.charset.CharacterCodingException
 import java.time.Duration
+import java.util.Base64
 import java.util.concurrent.CompletableFuture
 import java.util.concurrent.CompletionStage
 import java.util.concurrent.ConcurrentHashMap
@@ -52,6 +53,8 @@ internal class Host(
     val clock: Clock,
     val random: IntFunction<ByteArray>,
     val clientSecret: Supplier<String>?,
+    val clientAssertion: Supplier<String>?,
+    val signer: SigningKey.Signer?,
     val store: Store?,
     val onNotice: Consumer<Notice>?,
 )
@@ -202,7 +205,9 @@ internal class Driver(private val core: Core, private val host: Host) {
                 Event.Stored(operation.op, store.handle(operation.key, operation.command))
             }
             is Operation.Sign -> call(operation.op, operation.flight, operation.until) {
-                throw misuse("signing with a key of the host's is not supported yet")
+                val signer = host.signer ?: throw misuse("there is no `signingKey` that could sign")
+                val signature = signer.sign(operation.input.toByteArray(), operation.alg)
+                Event.Signed(operation.op, Base64.getUrlEncoder().withoutPadding().encodeToString(signature))
             }
         }
     }
@@ -221,12 +226,15 @@ internal class Driver(private val core: Core, private val host: Host) {
         when (what) {
             is Provision.Rotated -> onRotated[Want(what.subject)]?.save(what.refreshToken.expose(), what.subject)
             // Whoever wrote the function in Java may give none.
-            is Provision.ClientSecret -> {
-                val secret: String? = host.clientSecret?.get()
-                return Secret(secret ?: throw misuse("the function `clientSecret` must give a string"))
-            }
+            is Provision.ClientSecret -> return read("clientSecret", host.clientSecret)
+            is Provision.ClientAssertion -> return read("clientAssertion", host.clientAssertion)
         }
         return null
+    }
+
+    private fun read(name: String, supplier: Supplier<String>?): Secret {
+        val text: String? = supplier?.get()
+        return Secret(text ?: throw misuse("the function `$name` must give a string"))
     }
 
     /** Calls a function of the user's, which may block. */
