@@ -3,8 +3,8 @@ import { misuse } from "./errors.js";
 
 /** A key that the client signs with (`private_key_jwt`, RFC 7523 section 2.2). */
 export interface PrivateKey {
-  /** A `KeyObject`, a JWK, or PEM: PKCS #8, SEC 1 or PKCS #1. Read again by a new client; it never leaves `node:crypto`. */
-  readonly key: KeyObject | JsonWebKey | string;
+  /** A `KeyObject`, a JWK, or PEM: PKCS #8, SEC 1 or PKCS #1. It never leaves `node:crypto`. */
+  readonly key: object | string;
   /** `ES256`, `ES384`, `EdDSA`, `RS256` or `PS256`. An elliptic curve leaves no choice; an RSA key does. */
   readonly alg?: Algorithm | undefined;
   /** What the server knows the key by; a JWK's own unless given. */
@@ -48,6 +48,7 @@ export function toSigner(given: PrivateKey | RemoteKey): Signer {
   };
 }
 
+// Node's types stay out of the declarations: not every consumer has them.
 function toPrivateKey(key: PrivateKey["key"]): KeyObject {
   if (typeof key === "object" && key !== null && "asymmetricKeyType" in key) {
     if ((key as KeyObject).type === "private") return key as KeyObject;
