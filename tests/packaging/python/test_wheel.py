@@ -25,6 +25,7 @@ FILES = {
     "_client.py",
     "_driver.py",
     "_native.pyi",
+    "_signing.py",
     "_transport.py",
     "aiohttp.py",
     "core.py",
@@ -97,7 +98,8 @@ def test_its_metadata_asks_for_no_other_package(wheel: Path) -> None:
         (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         metadata = email.message_from_bytes(archive.read(name))
     assert metadata["Name"] == "remint" and metadata["Requires-Python"] == ">=3.9"
-    assert metadata.get_all("Requires-Dist") is None
+    # Who signs with a key asks for it.
+    assert metadata.get_all("Requires-Dist") == ["cryptography>=42 ; extra == 'signing'"]
     assert "MIT" in (metadata["License-Expression"] or metadata["License"])
     assert "remint.Client(" in metadata.get_payload()
 

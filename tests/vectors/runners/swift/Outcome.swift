@@ -127,6 +127,7 @@ private func operation(_ operation: Operation) -> JSON {
 private func provision(_ what: Provision) -> [String: JSON?] {
     switch what {
     case .clientSecret: return ["what": "client_secret"]
+    case .clientAssertion: return ["what": "client_assertion"]
     case .rotated(let subject, let refreshToken):
         return [
             "what": "rotated", "subject": subject.map(JSON.string), "refresh_token": .string(refreshToken.expose()),

@@ -75,6 +75,7 @@ private fun Operation.json(): JsonObject = when (this) {
     is Operation.Sign -> members("sign" to op, "flight" to flight, "key" to key, "alg" to alg, "input" to input, "until" to until)
     is Operation.Provide -> members("provide" to op, "flight" to flight, "until" to until) + when (val what = what) {
         is Provision.ClientSecret -> members("what" to "client_secret")
+        is Provision.ClientAssertion -> members("what" to "client_assertion")
         is Provision.Rotated -> members("what" to "rotated", "subject" to what.subject, "refresh_token" to what.refreshToken)
     }
     is Operation.Sleep -> members("sleep" to flight, "until" to until)
