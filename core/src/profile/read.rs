@@ -349,7 +349,7 @@ fn read_name(field: Field<'_>) -> Result<String, Error> {
 fn read_documentation(field: Field<'_>) -> Result<(), Error> {
     let mut object = field.object()?;
     object.require("title")?.filled()?;
-    for member in ["url", "dated"] {
+    for member in ["url", "dated", "read"] {
         if let Some(field) = object.take(member) {
             field.filled()?;
         }

@@ -403,7 +403,7 @@ fn full() -> Value {
         "$schema": "schema.json",
         "name": "full",
         "title": "Full",
-        "documentation": [{"title": "Page", "url": "https://docs.example", "dated": "2026-01-01"}],
+        "documentation": [{"title": "Page", "url": "https://docs.example", "dated": "2026-01-01", "read": "2026-01-02"}],
         "variables": {
             "base_url": {"description": "base", "format": "base_url", "default": "https://a.example"},
             "tenant": {"description": "tenant", "format": "header_value", "required": false},
