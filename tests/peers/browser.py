@@ -3,7 +3,7 @@
 import urllib.error
 import urllib.request
 from html.parser import HTMLParser
-from http.cookiejar import CookieJar
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import urlencode, urljoin
 
 PAGES = 12
@@ -11,7 +11,9 @@ PAGES = 12
 
 def authorize(url, redirect_uri, user, *, consents=True):
     """Opens the authorization URL and gives the URL that the server sends the browser back to. Nothing is sent there."""
-    opener = urllib.request.build_opener(NoRedirects, urllib.request.HTTPCookieProcessor(CookieJar()))
+    # As browsers do, it sends cookies for secure connections to a loopback address over HTTP, too.
+    cookies = CookieJar(DefaultCookiePolicy(secure_protocols=("http", "https")))
+    opener = urllib.request.build_opener(NoRedirects, urllib.request.HTTPCookieProcessor(cookies))
     form = None
     for _ in range(PAGES):
         try:
@@ -36,11 +38,11 @@ def fill(page, url, user, consents):
         raise AssertionError(f"there is no form at {url.split('?')[0]}")
     fields = {}
     for kind, name, value in reader.fields:
-        if name in ("login", "username"):
+        if name in ("login", "username") and kind != "submit":
             fields[name] = user["name"]
         elif kind == "password":
             fields[name] = user["password"]
-        elif kind == "hidden" or name == "allow" and consents:
+        elif kind == "hidden" or name == "cancel" and not consents or (name in ("allow", "accept") or kind == "checkbox") and consents:
             fields[name] = value
     # On a page that asks for nothing but consent, a person who refuses takes the link, or the button without a name.
     if reader.cancel and not consents and "login" not in fields:
@@ -63,8 +65,9 @@ class FormReader(HTMLParser):
             self.action = attributes.get("action", "")
         if tag == "a" and attributes.get("href", "").endswith("/abort"):
             self.cancel = attributes["href"]
-        if tag == "input" and attributes.get("name"):
-            self.fields.append((attributes.get("type", "text"), attributes["name"], attributes.get("value", "")))
+        if tag in ("input", "button") and attributes.get("name"):
+            kind = attributes.get("type", "text" if tag == "input" else "submit")
+            self.fields.append((kind, attributes["name"], attributes.get("value", "")))
 
 
 class NoRedirects(urllib.request.HTTPRedirectHandler):

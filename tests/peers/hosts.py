@@ -13,7 +13,7 @@ from base64 import b64encode
 from pathlib import Path
 from urllib.parse import parse_qs, quote_plus, urlsplit
 
-from servers import CLIENTS
+from clients import CLIENTS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -120,6 +120,9 @@ class Host:
             pairs = [f"{client_id}:{secret}", f"{quote_plus(client_id)}:{quote_plus(secret)}"]
             self.secrets.update([secret, quote_plus(secret), *(b64encode(pair.encode()).decode() for pair in pairs)])
             options["client_secret"] = secret
+        if key := peer.keys.signing.get(client_id):
+            self.secrets.update(key.pem.splitlines()[1:-1])
+            options["signing_key"] = {"pem": key.pem, "alg": key.alg, "kid": key.kid}
         self.clients += 1
         name = f"client {self.clients}"
         options = {

@@ -17,12 +17,16 @@ from scenarios import SCENARIOS
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hosts", default=",".join(HOSTS), help="separated by commas: %(default)s unless told")
+    parser.add_argument("--servers", default=",".join(servers.LIGHT), help="separated by commas, or `heavy` for those that take longer: %(default)s unless told")
     parser.add_argument("--only", default="", help="a part of the scenarios' titles")
     parser.add_argument("--verbose", action="store_true", help="with the traceback of each failure")
     arguments = parser.parse_args()
     words = arguments.hosts.split(",")
     if unknown := [word for word in words if word not in HOSTS]:
         parser.error(f"there is no host {', '.join(unknown)}: {', '.join(HOSTS)} are there")
+    kinds = servers.HEAVY if arguments.servers == "heavy" else arguments.servers.split(",")
+    if unknown := [kind for kind in kinds if kind not in servers.LIGHT + servers.HEAVY]:
+        parser.error(f"there is no server {', '.join(unknown)}: {', '.join(servers.LIGHT + servers.HEAVY)} are there")
     names = [name for word in words for name in HOSTS[word]]
     scenarios = [scenario for scenario in SCENARIOS if arguments.only in scenario[0]]
     if not scenarios:
@@ -35,7 +39,7 @@ def main():
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
     started = time.monotonic()
     results = []
-    with servers.running() as peers, ThreadPoolExecutor(len(peers)) as pool:
+    with servers.running(kinds) as peers, ThreadPoolExecutor(len(peers)) as pool:
         tables = [pool.submit(table, peer, names, scenarios, arguments.verbose) for peer in peers]
         for done in tables:
             lines, outcomes = done.result()

@@ -8,21 +8,17 @@ from hosts import Refused
 SCENARIOS = []
 
 
-def scenario(title, *, kind=None, grace=None):
-    """One row of the table. `kind` and `grace` restrict it to servers of that kind."""
+def scenario(title, *traits):
+    """One row of the table, for the servers that have these traits."""
 
     def add(run):
-        def applies(peer):
-            has_grace = "rotation_grace" in peer.profile["token"]
-            return (kind is None or peer.kind == kind) and (grace is None or has_grace == grace)
-
-        SCENARIOS.append((title, applies, run))
+        SCENARIOS.append((title, lambda peer: peer.traits.issuperset(traits), run))
         return run
 
     return add
 
 
-@scenario("client credentials by Basic, odd characters")
+@scenario("client credentials by Basic, odd characters", "form-encoded")
 def _(peer, host):
     with_credentials(peer, host, "odd id:basic")
 
@@ -40,7 +36,7 @@ def _(peer, host):
     assert len({token["access_token"] for token in tokens}) == 1
 
 
-@scenario("the wrong Basic encoding is refused, and the hint names the right one")
+@scenario("the wrong Basic encoding is refused, and the hint names the right one", "wrong secret is invalid_client")
 def _(peer, host):
     client = host.client(peer, "plus", profile=with_raw_basic(peer), client_auth="client_secret_basic_raw")
     with peer.sees(token=1):
@@ -52,7 +48,16 @@ def _(peer, host):
         refused("invalid_client", client.token)
 
 
-@scenario("the same with a secret that can't even be decoded", kind="oidc-provider")
+@scenario("the wrong Basic encoding is refused, in this server's own words", "wrong secret is unauthorized_client")
+def _(peer, host):
+    client = host.client(peer, "plus", profile=with_raw_basic(peer), client_auth="client_secret_basic_raw")
+    with peer.sees(token=1):
+        error = refused("unauthorized_client", client.token)
+        assert error["status"] == 401, error
+        refused("unauthorized_client", client.token)
+
+
+@scenario("the same with a secret that can't even be decoded", "undecodable is invalid_request")
 def _(peer, host):
     client = host.client(peer, "percent", profile=with_raw_basic(peer), client_auth="client_secret_basic_raw")
     with peer.sees(token=1):
@@ -61,7 +66,7 @@ def _(peer, host):
     assert "`client_secret_basic`" in (error["hint"] or ""), error
 
 
-@scenario("an unknown scope is refused", kind="django-oauth-toolkit")
+@scenario("an unknown scope is refused", "refuses scope")
 def _(peer, host):
     client = host.client(peer, "odd id:basic", scope="everything")
     with peer.sees(token=1):
@@ -69,14 +74,14 @@ def _(peer, host):
     assert error["status"] in (400, 401), error
 
 
-@scenario("a scope that the server leaves out is not taken for granted", kind="oidc-provider")
+@scenario("a scope that the server leaves out is not taken for granted", "narrows scope")
 def _(peer, host):
     client = host.client(peer, "odd id:basic", scope="read everything")
     assert client.token()["scope"] == "read"
     client.expect_notice("scope_narrowed")
 
 
-@scenario("code with PKCE and iss")
+@scenario("code with PKCE and iss", "iss")
 def _(peer, host):
     client = host.client(peer, "web")
     session, callback = client.authorize(peer)
@@ -88,7 +93,7 @@ def _(peer, host):
     assert peer.is_active(token["access_token"], "web")
 
 
-@scenario("a public client: code with PKCE, refresh, no secret")
+@scenario("a public client: code with PKCE, refresh, no secret", "public refresh")
 def _(peer, host):
     client = host.client(peer, "public", profile=for_public_clients(peer))
     session, callback = client.authorize(peer)
@@ -98,16 +103,16 @@ def _(peer, host):
         assert ann.call(peer.addresses["api"]) == 200
 
 
-@scenario("a person who refuses")
+@scenario("a person who refuses", "refuses")
 def _(peer, host):
-    client = host.client(peer, "web")
+    client = host.client(peer, "unwanted")
     session, callback = client.authorize(peer, consents=False)
     with peer.sees(token=0):
         error = refused("access_denied", lambda: client.exchange(callback, session))
     assert error["oauth_error"] == "access_denied", error
 
 
-@scenario("another server's iss: refused before any token request")
+@scenario("another server's iss: refused before any token request", "iss")
 def _(peer, host):
     client = host.client(peer, "web")
     session, callback = client.authorize(peer)
@@ -162,7 +167,7 @@ def _(peer, host):
     adopted.token(force=True)
 
 
-@scenario("a refresh token that comes back ends the whole family", grace=False)
+@scenario("a refresh token that comes back ends the whole family", "family")
 def _(peer, host):
     client, _ = signed_in(peer, host)
     stolen = client.refresh_tokens()[0]
@@ -197,7 +202,7 @@ def _(peer, host):
     assert client.token()["access_token"] != token["access_token"]
 
 
-@scenario("a revoked token of a user, its refresh token with it: a person has to sign in again")
+@scenario("a revoked token of a user, its refresh token with it: a person has to sign in again", "revocation ends the grant")
 def _(peer, host):
     client, token = signed_in(peer, host)
     # Both servers end the refresh token too (RFC 7009 section 2.1 leaves that to them).
@@ -207,7 +212,7 @@ def _(peer, host):
     assert error["oauth_error"] == "invalid_grant", error
 
 
-@scenario("a lost answer in the grace period: sent again", grace=True)
+@scenario("a lost answer in the grace period: sent again", "grace")
 def _(peer, host):
     client, _ = signed_in(peer, host)
     other = host.client(peer, "web", lossy=True).adopt(client.refresh_tokens()[-1])
@@ -220,7 +225,7 @@ def _(peer, host):
         other.token(force=True)
 
 
-@scenario("a lost answer in the grace period, with a token in hand: the API call notices nothing", grace=True)
+@scenario("a lost answer in the grace period, with a token in hand: the API call notices nothing", "grace")
 def _(peer, host):
     client, _ = signed_in(peer, host, lossy=True)
     client.lose_answers(1)
@@ -229,7 +234,7 @@ def _(peer, host):
         assert client.call(peer.addresses["api"]) == 200
 
 
-@scenario("a lost answer without a grace period: a person has to sign in again, and that is ambiguous", grace=False)
+@scenario("a lost answer without a grace period: a person has to sign in again, and that is ambiguous", "no grace")
 def _(peer, host):
     client, _ = signed_in(peer, host)
     # Another process, which has the refresh token and no access token that could still serve.
@@ -241,7 +246,7 @@ def _(peer, host):
     assert error["ambiguous"], error
 
 
-@scenario("a lost answer with a valid token in hand: nobody fails", grace=False)
+@scenario("a lost answer with a valid token in hand: nobody fails", "no grace")
 def _(peer, host):
     client, token = signed_in(peer, host, lossy=True)
     client.lose_answers(1)
@@ -258,7 +263,7 @@ def with_credentials(peer, host, client_id):
         assert client.call(peer.addresses["api"]) == 200
     assert token["token_type"].lower() == "bearer", token
     assert token["scope"] == "read", token
-    lifetime = 600 if peer.kind == "oidc-provider" else 3600
+    lifetime = 600 if "600 s" in peer.traits else 3600
     assert lifetime - 10 < token["expires_in"] <= lifetime, token
     assert peer.is_active(token["access_token"], client_id)
 

@@ -1,74 +1,95 @@
-"""The authorization servers: installed once into the user's cache folder, started on free loopback ports, ended with this program."""
+"""The authorization servers: started on free loopback ports, asked what happened, ended with this program."""
 
 import contextlib
-import fcntl
-import hashlib
 import json
 import os
 import selectors
 import shutil
+import socket
 import subprocess
-import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from base64 import b64encode
 from pathlib import Path
 from urllib.parse import quote_plus, urlencode
 
 import browser
+import install
+from clients import CLIENTS, REDIRECT_URI, USER
+from front import Front
+from keycloak.realm import realm
+from keys import Keys
 
 HERE = Path(__file__).parent
-USER = {"name": "ann", "password": "a person's password"}
-
-# Every character that the two encodings of Basic, forms and URLs treat differently.
-ODD = "we:ird +%&~"
-
-CLIENTS = {
-    "odd id:basic": {"secret": ODD, "method": "client_secret_basic", "grant": "client_credentials"},
-    "odd id+post": {"secret": ODD + "=?#", "method": "client_secret_post", "grant": "client_credentials"},
-    # Basic without form-encoding can't be decoded.
-    "percent": {"secret": "100%&more", "method": "client_secret_basic", "grant": "client_credentials"},
-    # Read as form-encoded, these are other characters.
-    "plus": {"secret": "one+two%20three", "method": "client_secret_basic", "grant": "client_credentials"},
-    "web": {"secret": ODD + "/web", "method": "client_secret_basic", "grant": "authorization_code"},
-    "public": {"secret": None, "method": "none", "grant": "authorization_code"},
-}
 
 
 class Peer:
-    """One running server."""
+    """One running server. `traits` are what scenarios ask for: what it has, and how it takes things."""
 
-    def __init__(self, name, kind, command, folder, options=None):
-        self.name = name
-        self.kind = kind
-        self.profile = json.loads((HERE / kind / "profile.json").read_text())
+    kind = ""
+    traits = frozenset()
+    # Who asks what a token is worth, and who takes one back.
+    introspector = None
+
+    def __init__(self, keys, name=None):
+        self.name = name or self.kind
+        self.keys = keys
+        self.profile = json.loads((HERE / self.kind / "profile.json").read_text())
+        self.addresses = {"redirect_uri": REDIRECT_URI}
         self.log = tempfile.TemporaryFile("w+")
-        command = [*command, json.dumps({"clients": CLIENTS, "user": USER, **(options or {})})]
-        self.process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True
-        )
-        self.addresses = {}
+        self.process = None
 
-    def wait_until_ready(self, seconds=60):
+    def start(self, command, folder, **options):
+        self.process = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, **options
+        )
+
+    def first_line(self, seconds):
+        """What it says when it is ready: where everything is."""
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
             line = self.process.stdout.readline() if selector.select(seconds) else ""
         if not line:
-            self.log.seek(0)
-            raise SystemExit(f"{self.name} did not start:\n{self.log.read()[-4000:]}")
-        self.addresses = json.loads(line)
+            raise SystemExit(f"{self.name} did not start:\n{self.logged()}")
+        return json.loads(line)
+
+    def wait_until_ready(self):
+        self.addresses |= self.first_line(60)
 
     def stop(self):
         self.process.stdin.close()
+        self.end()
+
+    def end(self):
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
 
+    def logged(self):
+        self.log.seek(0)
+        return self.log.read()[-4000:]
+
     @property
     def base_url(self):
-        return self.addresses["api"].removesuffix("/peers/api")
+        return self.addresses["base_url"]
+
+    def told(self):
+        """The clients as a server is told of them that reads keys and certificates as JSON."""
+        return {
+            client_id: {
+                **client,
+                **({"jwks": self.keys.jwks(client_id)} if client["method"] == "private_key_jwt" or client_id in self.keys.certificates else {}),
+                **({"subject": self.keys.certificates[client_id].subject} if client["method"] == "tls_client_auth" else {}),
+            }
+            for client_id, client in CLIENTS.items()
+        }
+
+    def tls(self):
+        """How it shows and checks certificates."""
+        return {"certificate": str(self.keys.server.path), "key": str(self.keys.server.key_path), "trusted": str(self.keys.trusted)}
 
     def authorize(self, url, **manners):
         return browser.authorize(url, self.addresses["redirect_uri"], USER, **manners)
@@ -77,9 +98,9 @@ class Peer:
         """RFC 7009."""
         self.post("revocation_endpoint", client_id, token=token)
 
-    def is_active(self, token, client_id):
+    def is_active(self, token, client_id=None):
         """RFC 7662."""
-        return json.loads(self.post("introspection_endpoint", client_id, token=token))["active"]
+        return json.loads(self.post("introspection_endpoint", self.introspector or client_id, token=token))["active"]
 
     def forget(self, token):
         """Ends an access token before its time, and nothing else with it: no endpoint of theirs does that."""
@@ -107,69 +128,181 @@ class Peer:
             return answer.read()
 
 
-@contextlib.contextmanager
-def running():
-    """All servers, started side by side."""
-    packages, interpreter = install_oidc_provider(), install_django_oauth_toolkit()
-    with contextlib.ExitStack() as stack:
+class OidcProvider(Peer):
+    kind = "oidc-provider"
+    traits = frozenset({"form-encoded", "wrong secret is invalid_client", "iss", "refuses", "public refresh", "family", "revocation ends the grant", "narrows scope", "undecodable is invalid_request", "no grace", "600 s"})
+
+    def __init__(self, keys, stack):
+        super().__init__(keys)
         # Node looks for packages beside the program, so a copy of it is put beside the installed ones.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="remint-peer-")))
         shutil.copy(HERE / "oidc-provider" / "server.mjs", folder)
-        (folder / "node_modules").symlink_to(packages)
-        django = [interpreter, str(HERE / "django-oauth-toolkit" / "server.py")]
+        (folder / "node_modules").symlink_to(install.oidc_provider())
+        options = {"clients": self.told(), "user": USER, "redirect_uri": REDIRECT_URI, "tls": self.tls()}
+        self.start(["node", "server.mjs", json.dumps(options)], folder)
+
+
+class DjangoOAuthToolkit(Peer):
+    kind = "django-oauth-toolkit"
+    traits = frozenset({"form-encoded", "wrong secret is invalid_client", "iss", "refuses", "public refresh", "revocation ends the grant", "refuses scope"})
+
+    def __init__(self, keys, grace):
+        super().__init__(keys, f"{self.kind}, grace {grace} s" if grace else self.kind)
+        self.traits |= {"grace"} if grace else {"family", "no grace"}
+        if grace:
+            self.profile["token"]["rotation_grace"] = grace
+        options = {"clients": CLIENTS, "user": USER, "grace": grace, "redirect_uri": REDIRECT_URI}
+        self.start([install.django_oauth_toolkit(), str(HERE / "django-oauth-toolkit" / "server.py"), json.dumps(options)], HERE)
+
+
+class Fronted(Peer):
+    """A server that can't be asked what it saw: it stands behind a front of ours."""
+
+    token_path = ""
+    introspector = "api"
+
+    def __init__(self, keys, stack):
+        super().__init__(keys)
+        self.front = Front(self.token_path, self.is_active, keys.jwks)
+        stack.callback(self.front.stop)
+        self.addresses |= self.front.addresses()
+
+    def locate(self, base, **paths):
+        """Its endpoints, as clients see them."""
+        self.addresses |= {"base_url": base, **{f"{name}_endpoint": base + path for name, path in paths.items()}}
+
+
+class Spring(Fronted):
+    kind = "spring-authorization-server"
+    traits = frozenset({"form-encoded", "wrong secret is invalid_client", "refuses", "refuses scope", "no grace"})
+    token_path = "/oauth2/token"
+
+    def __init__(self, keys, stack):
+        super().__init__(keys, stack)
+        # It knows no EdDSA, and reads keys from an address only.
+        clients = {name: client for name, client in self.told().items() if client.get("alg") != "EdDSA"}
+        for name, client in clients.items():
+            if client.pop("jwks", None):
+                client["jwks_uri"] = f"{self.front.url}/peers/jwks/{name}"
+        options = {"clients": clients, "user": USER, "redirect_uri": REDIRECT_URI, "tls": self.tls()}
+        built = install.spring_authorization_server()
+        command = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{built / 'classes'}:{built / 'dependency'}/*", "peers.Server"]
+        self.start([*command, json.dumps(options)], HERE)
+
+    def wait_until_ready(self):
+        ports = self.first_line(60)
+        self.front.pass_on_to(ports["port"])
+        self.locate(
+            self.front.url, token=self.token_path, authorization="/oauth2/authorize", revocation="/oauth2/revoke", introspection="/oauth2/introspect"
+        )
+        self.addresses["tls_url"] = f"https://127.0.0.1:{ports['tls_port']}"
+
+
+class Keycloak(Fronted):
+    kind = "keycloak"
+    traits = frozenset({"form-encoded", "wrong secret is unauthorized_client", "iss", "refuses", "public refresh", "family", "refuses scope", "no grace"})
+    token_path = "/realms/remint/protocol/openid-connect/token"
+    ADMIN = {"username": "admin", "password": "only for the tests"}
+
+    def __init__(self, keys, stack):
+        super().__init__(keys, stack)
+        home = install.keycloak(self.initialise)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="remint-peer-")))
+        shutil.copytree(home / "data" / "h2", folder / "h2")
+        tls = self.tls()
+        self.port, tls_port = free_ports(2)
+        self.addresses["tls_url"] = f"https://127.0.0.1:{tls_port}"
+        self.run(
+            home,
+            self.port,
+            f"--db-url=jdbc:h2:file:{folder}/h2/keycloakdb;NON_KEYWORDS=VALUE",
+            f"--https-port={tls_port}",
+            f"--https-certificate-file={tls['certificate']}",
+            f"--https-certificate-key-file={tls['key']}",
+            f"--truststore-paths={tls['trusted']}",
+        )
+
+    def run(self, home, port, *options):
+        environment = {
+            **os.environ,
+            "JAVA_OPTS_KC_HEAP": "-Xms128m -Xmx512m",
+            "KC_BOOTSTRAP_ADMIN_USERNAME": self.ADMIN["username"],
+            "KC_BOOTSTRAP_ADMIN_PASSWORD": self.ADMIN["password"],
+        }
+        command = [str(home / "bin" / "kc.sh"), "start", "--optimized", "--http-enabled=true", "--http-host=127.0.0.1", f"--http-port={port}"]
+        self.start([*command, "--hostname-strict=false", "--cache=local", "--log-level=warn", *options], home, env=environment)
+
+    def initialise(self, home):
+        """Lets it make its tables and its own realm, once."""
+        (port,) = free_ports(1)
+        self.run(home, port)
+        wait_for(self, f"http://127.0.0.1:{port}/realms/master", 120)
+        self.stop()
+
+    def wait_until_ready(self):
+        root = f"http://127.0.0.1:{self.port}"
+        wait_for(self, f"{root}/realms/master", 120)
+        form = {"grant_type": "password", "client_id": "admin-cli", **self.ADMIN}
+        token = json.loads(request(f"{root}/realms/master/protocol/openid-connect/token", urlencode(form).encode()))["access_token"]
+        request(f"{root}/admin/realms", realm("remint", self.keys), authorization=f"Bearer {token}")
+        self.front.pass_on_to(self.port)
+        paths = {"token": "/token", "authorization": "/auth", "revocation": "/revoke", "introspection": "/token/introspect"}
+        self.locate(f"{self.front.url}/realms/remint", **{name: f"/protocol/openid-connect{path}" for name, path in paths.items()})
+
+    def stop(self):
+        self.process.terminate()
+        self.end()
+
+
+def free_ports(count):
+    """Ports that nobody listens on. Somebody else could take one before the server does; then it says so and does not start."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for opened in sockets:
+            opened.bind(("127.0.0.1", 0))
+        return [opened.getsockname()[1] for opened in sockets]
+
+
+def wait_for(peer, url, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and peer.process.poll() is None:
+        with contextlib.suppress(OSError):
+            request(url)
+            return
+        time.sleep(0.2)
+    raise SystemExit(f"{peer.name} did not start:\n{peer.logged()}")
+
+
+def request(url, body=None, **headers):
+    """GET, or POST of bytes that are a form, or of JSON."""
+    if body is not None and not isinstance(body, bytes):
+        body, headers = json.dumps(body).encode(), {**headers, "content-type": "application/json"}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=30) as answer:
+            return answer.read()
+    except urllib.error.HTTPError as error:
+        raise OSError(f"{url}: {error.code} {error.read()[:1000]!r}") from None
+
+
+LIGHT = "oidc-provider", "django-oauth-toolkit"
+HEAVY = "keycloak", "spring-authorization-server", "glewlwyd"
+
+
+@contextlib.contextmanager
+def running(kinds):
+    """The servers of these kinds, started side by side."""
+    with contextlib.ExitStack() as stack:
+        keys = Keys(stack.enter_context(tempfile.TemporaryDirectory(prefix="remint-keys-")))
+        makers = {
+            "oidc-provider": [lambda: OidcProvider(keys, stack)],
+            "django-oauth-toolkit": [lambda: DjangoOAuthToolkit(keys, 0), lambda: DjangoOAuthToolkit(keys, 60)],
+            "keycloak": [lambda: Keycloak(keys, stack)],
+            "spring-authorization-server": [lambda: Spring(keys, stack)],
+        }
         peers = []
-        for peer in (
-            lambda: Peer("oidc-provider", "oidc-provider", ["node", "server.mjs"], folder),
-            lambda: Peer("django-oauth-toolkit", "django-oauth-toolkit", django, folder, {"grace": 0}),
-            lambda: Peer("django-oauth-toolkit, grace 60 s", "django-oauth-toolkit", django, folder, {"grace": 60}),
-        ):
-            peers.append(peer())
+        for make in [make for kind in kinds for make in makers[kind]]:
+            peers.append(make())
             stack.callback(peers[-1].stop)
         for peer in peers:
             peer.wait_until_ready()
-        peers[-1].profile["token"]["rotation_grace"] = 60
         yield peers
-
-
-def install_oidc_provider():
-    def install(folder, source):
-        for name in ("package.json", "package-lock.json", ".npmrc"):
-            shutil.copy(source / name, folder)
-        run(["npm", "ci", "--no-audit", "--no-fund", "--prefer-offline"], folder)
-
-    return cached("oidc-provider", "package-lock.json", install) / "node_modules"
-
-
-def install_django_oauth_toolkit():
-    def install(folder, source):
-        run([sys.executable, "-m", "venv", str(folder)], folder)
-        pip = ["bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
-        run([*pip, "--requirement", str(source / "requirements.txt")], folder)
-
-    return str(cached("django-oauth-toolkit", "requirements.txt", install) / "bin" / "python")
-
-
-def cached(kind, list_name, install):
-    """A folder named after what is in it, filled unless it is there; two runs don't fill the same one at once."""
-    source = HERE / kind
-    inputs = (source / list_name).read_bytes() + sys.version.encode()
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "remint"
-    folder = base / f"peer-{kind}-{hashlib.sha256(inputs).hexdigest()[:8]}"
-    base.mkdir(parents=True, exist_ok=True)
-    with open(f"{folder}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / ".ready").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            print(f"installing {kind} into {folder} (about 30 s)", flush=True)
-            started = time.monotonic()
-            install(folder, source)
-            (folder / ".ready").touch()
-            print(f"installed in {time.monotonic() - started:.0f} s", flush=True)
-    return folder
-
-
-def run(command, folder):
-    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600)
-    if done.returncode:
-        raise SystemExit(f"`{' '.join(command)}` failed:\n{done.stdout[-4000:]}")

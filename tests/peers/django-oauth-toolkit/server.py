@@ -10,7 +10,13 @@ import threading
 from pathlib import Path
 from wsgiref import simple_server
 
-REDIRECT_URI = "https://app.example/callback"
+METHODS = ("client_secret_basic", "client_secret_post", "none")
+# Here a client has one grant; refreshing goes with the code.
+GRANTS = {
+    "client_credentials": "client-credentials",
+    "authorization_code": "authorization-code",
+    "device_code": "urn:ietf:params:oauth:grant-type:device_code",
+}
 LOGIN_PAGE = '<form method="post">{% csrf_token %}{{ form }}<input type="submit"></form>'
 
 
@@ -71,7 +77,7 @@ def configure(folder, grace):
     django.setup()
 
 
-def fill(clients, user):
+def fill(clients, user, redirect_uri):
     from django.contrib.auth import get_user_model
     from django.core.management import call_command
     from oauth2_provider.models import get_application_model
@@ -79,13 +85,14 @@ def fill(clients, user):
     call_command("migrate", run_syncdb=True, verbosity=0)
     get_user_model().objects.create_user(user["name"], password=user["password"])
     for client_id, client in clients.items():
+        if client["method"] not in METHODS or client["grant"] not in GRANTS:
+            continue
         get_application_model().objects.create(
             client_id=client_id,
             client_secret=client["secret"] or "",
             client_type="confidential" if client["secret"] else "public",
-            # Here a client has one grant; refreshing goes with the code.
-            authorization_grant_type=client["grant"].replace("_", "-"),
-            redirect_uris=REDIRECT_URI,
+            authorization_grant_type=GRANTS[client["grant"]],
+            redirect_uris=redirect_uri,
         )
 
 
@@ -153,7 +160,7 @@ def main():
     options = json.loads(sys.argv[1])
     with tempfile.TemporaryDirectory(prefix="remint-peer-") as folder:
         configure(Path(folder), options["grace"])
-        fill(options["clients"], options["user"])
+        fill(options["clients"], options["user"], options["redirect_uri"])
         urlpatterns.extend(routes())
 
         from django.core.wsgi import get_wsgi_application
@@ -162,6 +169,7 @@ def main():
         threading.Thread(target=server.serve_forever, daemon=True).start()
         root = f"http://127.0.0.1:{server.server_port}"
         addresses = {
+            "base_url": root,
             "issuer": f"{root}/o",
             "token_endpoint": f"{root}/o/token/",
             "authorization_endpoint": f"{root}/o/authorize/",
@@ -170,7 +178,6 @@ def main():
             "api": f"{root}/peers/api",
             "forget": f"{root}/peers/forget",
             "counts": f"{root}/peers/counts",
-            "redirect_uri": REDIRECT_URI,
         }
         print(json.dumps(addresses), flush=True)
         sys.stdin.read()
