@@ -231,11 +231,29 @@ pub(crate) const CLIENT_AUTH: &[(&str, ClientAuth)] = &[
 ];
 
 const BUILT_IN: &[(&str, &str)] = &[
+    ("amadeus", include_str!("../profiles/amadeus.json")),
+    ("auth0", include_str!("../profiles/auth0.json")),
+    ("aws-cognito", include_str!("../profiles/aws-cognito.json")),
+    ("box", include_str!("../profiles/box.json")),
+    ("discord", include_str!("../profiles/discord.json")),
+    ("github", include_str!("../profiles/github.json")),
+    ("gitlab", include_str!("../profiles/gitlab.json")),
+    ("keycloak", include_str!("../profiles/keycloak.json")),
+    ("mastodon", include_str!("../profiles/mastodon.json")),
+    ("microsoft-entra", include_str!("../profiles/microsoft-entra.json")),
+    ("okta", include_str!("../profiles/okta.json")),
+    ("ory", include_str!("../profiles/ory.json")),
+    ("paypal", include_str!("../profiles/paypal.json")),
     ("personify", include_str!("../profiles/personify.json")),
     ("phoenix-market", include_str!("../profiles/phoenix-market.json")),
     ("phoenix-security", include_str!("../profiles/phoenix-security.json")),
     ("phoenix-wallet", include_str!("../profiles/phoenix-wallet.json")),
+    ("quickbooks", include_str!("../profiles/quickbooks.json")),
     ("rapidomize", include_str!("../profiles/rapidomize.json")),
+    ("ringcentral", include_str!("../profiles/ringcentral.json")),
+    ("sap-xsuaa", include_str!("../profiles/sap-xsuaa.json")),
+    ("ups", include_str!("../profiles/ups.json")),
+    ("zitadel", include_str!("../profiles/zitadel.json")),
 ];
 
 #[cfg(test)]
