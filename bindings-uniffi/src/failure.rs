@@ -27,6 +27,10 @@ pub struct Failure {
     pub lifetime: Option<i64>,
     /// Whether a refused refresh token may have been spent by an earlier request whose answer was lost.
     pub ambiguous: bool,
+    /// The authentication context classes that an API asks for, space-separated (RFC 9470 section 3).
+    pub acr_values: Option<String>,
+    /// How many seconds ago the person may have signed in at most, says an API.
+    pub max_age: Option<i64>,
 }
 
 /// Whose doing a failure is. The three are never mixed.
@@ -69,6 +73,8 @@ impl From<Error> for Failure {
             pointer: error.pointer().map(str::to_owned),
             lifetime: error.lifetime().map(millis),
             ambiguous: error.is_ambiguous(),
+            acr_values: error.acr_values().map(str::to_owned),
+            max_age: error.max_age().and_then(|age| i64::try_from(age.as_secs()).ok()),
         }
     }
 }

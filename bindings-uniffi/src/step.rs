@@ -2,7 +2,7 @@
 
 use remint::{
     Secret, notice,
-    step::{self, Done, Provision, StoreCommand, Verdict},
+    step::{self, Done, Pending, Provision, StoreCommand, Verdict},
 };
 
 use crate::{event::Header, failure::Failure};
@@ -38,12 +38,18 @@ pub enum Answer {
     Pass,
     /// Ask again with this `call`, and send the request once more.
     Retry,
+    /// The token is good and its proof was not: attach with this call, and send the request once more.
+    Again { call: String },
     /// The API's answer is about the token, and another would not help: the answer is the caller's.
     GiveUp,
     /// Where to send the browser, and what the web session keeps until it is back: opaque and secret.
     Authorization { url: String, session: Secret },
     /// A URL with the token in its query, and headers for the answer that carries it.
     InsecureUrl { url: Secret, headers: Vec<Header> },
+    /// A person has to answer first.
+    Pending { pending: Pending },
+    /// What the server knows about a token, as JSON text.
+    Introspection { active: bool, introspection: Secret },
     /// Nothing more to say.
     Done,
     /// It cannot be had.
@@ -66,6 +72,25 @@ pub enum Operation {
     Store { op: String, flight: String, key: String, command: StoreCommand, until: i64 },
 }
 
+/// What a person has to be shown, and what is kept until they have answered. Durations are milliseconds.
+#[uniffi::remote(Record)]
+pub struct Pending {
+    /// What they type in; none where they are asked on a device of their own.
+    pub user_code: Option<String>,
+    /// Where they type it in.
+    pub verification_uri: Option<String>,
+    /// The same with the code in it.
+    pub verification_uri_complete: Option<String>,
+    /// The text for a QR code.
+    pub qr_text: Option<String>,
+    /// For how long they may take.
+    pub expires_in: i64,
+    /// The time between two polls.
+    pub interval: i64,
+    /// What `Poll` goes on with: opaque, serializable and secret.
+    pub session: Secret,
+}
+
 /// What a host's function is to provide.
 #[uniffi::remote(Enum)]
 pub enum Provision {
@@ -73,6 +98,12 @@ pub enum Provision {
     ClientSecret,
     /// A client assertion that was made elsewhere, as it is now (RFC 7523 section 2.2).
     ClientAssertion,
+    /// The token to be exchanged, as it is now (RFC 8693 section 2.1).
+    SubjectToken { subject: Option<String> },
+    /// The token of who acts for the subject, as it is now.
+    ActorToken { subject: Option<String> },
+    /// The assertion that is the grant, as it is now (RFC 7523 section 2.1).
+    Assertion { subject: Option<String> },
     /// Save this refresh token before the access token is handed out; the result is ignored.
     Rotated { subject: Option<String>, refresh_token: Secret },
 }
@@ -182,6 +213,11 @@ impl From<step::Answer> for Answer {
             step::Answer::Done { done: Done::Authorization { url, session } } => Self::Authorization { url, session },
             step::Answer::Done { done: Done::InsecureUrl { url, headers } } => {
                 Self::InsecureUrl { url, headers: lines(headers) }
+            }
+            step::Answer::Again { call } => Self::Again { call: call.to_string() },
+            step::Answer::Done { done: Done::Pending(pending) } => Self::Pending { pending },
+            step::Answer::Done { done: Done::Introspection { active, introspection } } => {
+                Self::Introspection { active, introspection }
             }
             step::Answer::Done { done: Done::Nothing {} } => Self::Done,
             step::Answer::Fail(error) => Self::Fail { failure: error.into() },

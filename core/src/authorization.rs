@@ -1,37 +1,55 @@
 //! The authorization code flow: out through the browser, and back (RFC 6749 section 4.1, RFC 7636, RFC 9207).
 
 use alloc::borrow::Cow;
-use alloc::collections::VecDeque;
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use crate::cache::{Refresh, RefreshState};
-use crate::config::{self, Authorization, Config, Grant};
+use crate::cache::{Key, Rare, Refresh, RefreshState};
+use crate::config::{self, Config, Grant, options};
+use crate::errand::Kind;
 use crate::error::{Error, ErrorCode};
 use crate::event::{Adopt, AuthorizationUrl, CodeExchange, Flow, Start, Want};
-use crate::flight::{Code, Work};
+use crate::exchange::TokenRequest;
+use crate::flight::Work;
 use crate::form::Form;
 use crate::grammar;
+use crate::jwt::UnsignedJwt;
 use crate::machine::{Core, Turn, closed};
 use crate::secret::Secret;
 use crate::step::{Answer, Done};
+use crate::url::EndpointUrl;
 
 /// What the web session keeps between the two halves: all that the callback is checked against (STD-19, STD-76).
 #[derive(Deserialize, Serialize)]
 struct Session {
     version: u32,
     client_id: String,
-    token_endpoint: String,
+    /// The issuer, or the token endpoint where no issuer is known: nobody else gets the code (STD-76).
+    server: String,
     redirect_uri: String,
     state: String,
     verifier: String,
     #[serde(default)]
     issuer: Option<String>,
+    /// The server always names itself in its answer, says its metadata.
+    #[serde(default)]
+    iss_required: bool,
+}
+
+/// An authorization request in the making.
+pub(crate) struct Authorizing {
+    pub(crate) ask: AuthorizationUrl,
+    state: Secret,
+    verifier: Secret,
 }
 
 /// The states that were used already: a callback is good once, and so is its code (STD-15, STD-19).
@@ -71,13 +89,35 @@ impl Config {
         state: &Secret,
         verifier: &Secret,
     ) -> Result<String, Error> {
-        let (Some(authorization), Some(client_id)) = (&self.authorization, &self.client_id) else {
-            return Err(invalid(format!(
+        let endpoint = self.authorization_endpoint()?;
+        let mut query = Form::new();
+        for (name, value) in self.authorization_parameters(ask, state, verifier)? {
+            query.push(&name, &value);
+        }
+        Ok(endpoint.with_query(&query.finish()))
+    }
+
+    fn authorization_endpoint(&self) -> Result<&EndpointUrl, Error> {
+        match self.authorization.as_ref().map(|authorization| &authorization.endpoint) {
+            Some(Some(endpoint)) => Ok(endpoint),
+            Some(None) => {
+                Err(invalid("the authorization endpoint is not known yet: `Core` reads the server's metadata first"))
+            }
+            None => Err(invalid(format!(
                 "the profile `{}` sends no browser anywhere: its grant is `{}`",
                 self.profile,
                 self.grant.as_str()
-            )));
-        };
+            ))),
+        }
+    }
+
+    /// What an authorization request says, however it reaches the server.
+    fn authorization_parameters(
+        &self,
+        ask: &AuthorizationUrl,
+        state: &Secret,
+        verifier: &Secret,
+    ) -> Result<Vec<(String, String)>, Error> {
         config::check_absolute_uri(&ask.redirect_uri).map_err(|why| invalid(format!("`redirect_uri` {why}")))?;
         if !(43..=128).contains(&verifier.expose().len()) || !verifier.expose().chars().all(grammar::is_unreserved) {
             return Err(invalid("a verifier has 43 to 128 characters out of letters, digits and `-._~`"));
@@ -85,29 +125,142 @@ impl Config {
         if state.expose().is_empty() || !state.expose().chars().all(grammar::is_vschar) {
             return Err(invalid("a `state` has at least one character, all of them printable ASCII"));
         }
-        let challenge = code_challenge(verifier);
+        let details = match &ask.authorization_details {
+            Some(text) => Some(options::read_later("authorization_details", text, options::authorization_details)?),
+            None => self.authorization_details.clone(),
+        };
         let scope = ask.scope.as_ref().unwrap_or(&self.scope);
-        let mut query = Form::new();
-        query.push("response_type", "code");
-        query.push("client_id", client_id);
-        query.push("redirect_uri", &ask.redirect_uri);
+        let mut parameters: Vec<(String, String)> = Vec::with_capacity(12);
+        let mut push = |name: &str, value: &str| parameters.push((name.into(), value.into()));
+        push("response_type", "code");
+        push("client_id", self.client_id.as_deref().unwrap_or_default());
+        push("redirect_uri", &ask.redirect_uri);
         if !scope.is_empty() {
-            query.push_texts("scope", scope.iter().map(String::as_str));
+            push("scope", &scope.join(" "));
         }
-        query.push("state", state.expose());
-        query.push("code_challenge", &challenge);
-        query.push("code_challenge_method", "S256");
+        push("state", state.expose());
+        push("code_challenge", &code_challenge(verifier));
+        push("code_challenge_method", "S256");
         for resource in &self.resource {
-            query.push("resource", resource);
+            push("resource", resource);
         }
-        for (name, value) in &authorization.parameters {
-            query.push(name, value);
+        if let Some(dpop) = &self.dpop {
+            // The code is bound to the key too (RFC 9449 section 10, STD-131).
+            push("dpop_jkt", &dpop.thumbprint);
+        }
+        if let Some(details) = details {
+            push("authorization_details", &details);
+        }
+        for (name, value) in self.authorization.iter().flat_map(|authorization| &authorization.parameters) {
+            push(name, value);
         }
         for (name, value) in &ask.parameters {
             grammar::check_parameter(name).map_err(|why| invalid(format!("the parameter `{name}` {why}")))?;
-            query.push(name, value);
+            push(name, value);
         }
-        Ok(authorization.endpoint.with_query(&query.finish()))
+        Ok(parameters)
+    }
+
+    /// The authorization request as a JWT (RFC 9101 section 4), if the client signs it.
+    pub(crate) fn request_object(&self, of: &Authorizing, wall: i64, jti: String) -> Option<UnsignedJwt> {
+        let key = self.signing_key.as_ref()?;
+        let iat = wall.div_euclid(1000);
+        let issuer = self.authorization.as_ref().and_then(|authorization| authorization.issuer.clone());
+        let mut claims: BTreeMap<String, Claim> = BTreeMap::new();
+        for (name, value) in self.authorization_parameters(&of.ask, &of.state, &of.verifier).ok()? {
+            if name == "authorization_details" {
+                claims.insert(name, Claim::Json(RawValue::from_string(value).ok()?));
+                continue;
+            }
+            match claims.get_mut(&name) {
+                // Only `resource` repeats (STD-3).
+                Some(Claim::Texts(texts)) => texts.push(value),
+                _ if name == "resource" => {
+                    claims.insert(name, Claim::Texts([value].into()));
+                }
+                _ => {
+                    claims.insert(name, Claim::Text(value));
+                }
+            }
+        }
+        claims.insert("iss".into(), Claim::Text(self.client_id.clone().unwrap_or_default()));
+        claims.insert("aud".into(), Claim::Text(issuer.or(self.assertion.audience.clone()).unwrap_or_default()));
+        claims.insert("jti".into(), Claim::Text(jti));
+        for (name, second) in [("iat", iat), ("nbf", iat), ("exp", iat.saturating_add(REQUEST_LIFETIME))] {
+            claims.insert(name.into(), Claim::Number(second));
+        }
+        let algorithm = key.algorithm();
+        let header = Header { alg: algorithm.as_str(), typ: "oauth-authz-req+jwt", kid: key.id.as_deref() };
+        Some(UnsignedJwt::new(&key.name, algorithm, &header, &claims))
+    }
+}
+
+#[derive(Serialize)]
+struct Header<'a> {
+    alg: &'static str,
+    typ: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kid: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Claim {
+    Text(String),
+    Texts(Vec<String>),
+    Number(i64),
+    Json(Box<RawValue>),
+}
+
+/// How long a signed request is good, in seconds: a person may look for their password meanwhile.
+const REQUEST_LIFETIME: i64 = 300;
+
+impl Authorizing {
+    /// Writes the request for the back channel (RFC 9126 section 2.1, STD-113).
+    pub(crate) fn push(&self, config: &Config, signed: Option<&Secret>, form: &mut Form) -> Result<(), Error> {
+        if let Some(signed) = signed {
+            form.push("request", signed.expose());
+            return Ok(());
+        }
+        for (name, value) in config.authorization_parameters(&self.ask, &self.state, &self.verifier)? {
+            // The client's proof of who it is brings that along where it has to be in the body.
+            if name != "client_id" || config.client_auth.is_in_header() {
+                form.push(&name, &value);
+            }
+        }
+        Ok(())
+    }
+
+    /// The browser's URL and the session: the request itself, or where the server has it (RFC 9126 section 4, STD-115).
+    pub(crate) fn done(&self, config: &Config, signed: Option<&Secret>, pushed: Option<&str>) -> Result<Done, Error> {
+        let client_id = config.client_id.as_deref().unwrap_or_default();
+        let url = match (pushed, signed) {
+            (None, None) => config.authorization_url(&self.ask, &self.state, &self.verifier)?,
+            (pushed, signed) => {
+                let mut query = Form::new();
+                query.push("client_id", client_id);
+                match (pushed, signed) {
+                    (Some(uri), _) => query.push("request_uri", uri),
+                    (None, Some(signed)) => query.push("request", signed.expose()),
+                    (None, None) => {}
+                }
+                config.authorization_endpoint()?.with_query(&query.finish())
+            }
+        };
+        let authorization = config.authorization.as_ref();
+        let session = Session {
+            version: SESSION_VERSION,
+            client_id: client_id.into(),
+            server: config.server().into(),
+            redirect_uri: self.ask.redirect_uri.clone(),
+            state: self.state.expose().into(),
+            verifier: self.verifier.expose().into(),
+            issuer: authorization.and_then(|authorization| authorization.issuer.clone()),
+            iss_required: authorization.is_some_and(|authorization| authorization.iss_required),
+        };
+        // Serializing plain structs into a vector has no way to fail.
+        let session = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&session).unwrap_or_default());
+        Ok(Done::Authorization { url, session: Secret::new(session) })
     }
 }
 
@@ -116,34 +269,48 @@ impl Core {
     pub(crate) fn start(&mut self, start: Start, turn: &mut Turn<'_>) -> Answer {
         let deadline =
             start.deadline.unwrap_or_else(|| turn.now.boot.saturating_add(self.config.policy.caller_timeout));
+        if let Some(answer) = start.after.and_then(|after| self.come_back(after, deadline, turn)) {
+            return answer.unwrap_or_else(Answer::Fail);
+        }
         let answer = match start.flow {
             _ if self.is_closed() => Err(closed()),
-            Flow::AuthorizationUrl(ask) => self.authorize(ask, turn),
+            Flow::AuthorizationUrl(ask) => self.authorize(ask, deadline, turn),
             Flow::Exchange(exchange) => self.exchange_code(&exchange, deadline, turn),
             Flow::Adopt(adopt) => self.adopt(adopt),
+            Flow::Device(mut ask) => {
+                self.checked_scope(&mut ask.scope).and_then(|()| self.set_out(Kind::Device(ask), deadline, turn))
+            }
+            Flow::Backchannel(mut ask) => {
+                self.checked_scope(&mut ask.scope).and_then(|()| self.set_out(Kind::Backchannel(ask), deadline, turn))
+            }
+            Flow::Poll(poll) => self.poll(&poll, start.deadline, turn),
+            Flow::Introspect(ask) => self.set_out(Kind::Introspect(ask), deadline, turn),
+            Flow::Revoke(revoke) => self.revoke(revoke, deadline, turn),
         };
         answer.unwrap_or_else(Answer::Fail)
     }
 
-    fn authorize(&self, mut ask: AuthorizationUrl, turn: &mut Turn<'_>) -> Result<Answer, Error> {
+    fn checked_scope(&self, scope: &mut Option<Vec<String>>) -> Result<(), Error> {
+        if let Some(tokens) = scope {
+            *scope = Some(self.config.check_scope(tokens)?);
+        }
+        Ok(())
+    }
+
+    fn authorize(&mut self, mut ask: AuthorizationUrl, deadline: i64, turn: &mut Turn<'_>) -> Result<Answer, Error> {
         if ask.redirect_uri.is_empty() {
             ask.redirect_uri = self.config.redirect_uri.clone().unwrap_or_default();
         }
-        let mut stream = turn.stream();
-        let (state, verifier) = (Secret::new(stream.text()), Secret::new(stream.text()));
-        let url = self.config.authorization_url(&ask, &state, &verifier)?;
-        let session = Session {
-            version: SESSION_VERSION,
-            client_id: self.config.client_id.clone().unwrap_or_default(),
-            token_endpoint: token_endpoint(&self.config).into(),
-            redirect_uri: ask.redirect_uri,
-            state: state.expose().into(),
-            verifier: verifier.expose().into(),
-            issuer: self.config.authorization.as_ref().and_then(|authorization| authorization.issuer.clone()),
-        };
-        // Serializing plain structs into a vector has no way to fail.
-        let session = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&session).unwrap_or_default());
-        Ok(Answer::Done { done: Done::Authorization { url, session: Secret::new(session) } })
+        let (state, verifier) = (Secret::new(turn.text()), Secret::new(turn.text()));
+        let is_asked_for = self.config.pushed_authorization == Some(true) || self.config.request_object;
+        if is_asked_for || self.config.discovery.is_some() {
+            // A slip in the request is told before anything is sent.
+            self.config.authorization_parameters(&ask, &state, &verifier)?;
+            return self.set_out(Kind::Authorize(Authorizing { ask, state, verifier }), deadline, turn);
+        }
+        self.config.authorization_endpoint()?;
+        let done = Authorizing { ask, state, verifier }.done(&self.config, None, None)?;
+        Ok(Answer::Done { done })
     }
 
     fn exchange_code(&mut self, exchange: &CodeExchange, deadline: i64, turn: &mut Turn<'_>) -> Result<Answer, Error> {
@@ -160,7 +327,8 @@ impl Core {
                 "the callback's `state` is not the session's: drop the callback, somebody else may have made it",
             ));
         }
-        callback.check_issuer(authorization, session.issuer.as_deref())?;
+        let iss_required = authorization.iss_required || session.iss_required;
+        callback.check_issuer(iss_required, session.issuer.as_deref())?;
         if !self.used_states.insert(&session.state) {
             return Err(Error::new(
                 ErrorCode::StateMismatch,
@@ -173,17 +341,9 @@ impl Core {
         let Some(code) = callback.code else {
             return Err(Error::new(ErrorCode::UnexpectedAnswer, "the callback has neither `code` nor `error`"));
         };
-        let want = Want { subject: exchange.subject.clone(), scope: None };
-        let key = self.key(&want);
-        let shared_store = self.config.store.is_some();
-        let Some(entry) = self.cache.entry(key, shared_store) else {
-            return Err(Error::new(ErrorCode::CacheFull, "the cache is full: raise `max_keys` in `policy`"));
-        };
-        let rare = entry.rare();
-        rare.on_rotated = exchange.on_rotated;
-        // A person has just spoken: what was refused before no longer counts.
-        rare.trouble = None;
-        let code = Code {
+        let want = Want { subject: exchange.subject.clone(), ..Want::default() };
+        let key = self.key_for_consent(&want, exchange.on_rotated)?;
+        let code = TokenRequest::Code {
             code: Secret::new(code),
             redirect_uri: session.redirect_uri,
             verifier: Secret::new(session.verifier),
@@ -193,30 +353,61 @@ impl Core {
         Ok(Answer::Wait { flight, until: deadline })
     }
 
-    /// Takes over a refresh token that the host's database holds. One that we have already is left alone: it may be newer.
+    /// The key of somebody who has just spoken, or is about to: what was refused before no longer counts.
+    pub(crate) fn key_for_consent(&mut self, want: &Want, on_rotated: bool) -> Result<Key, Error> {
+        let key = self.key(want);
+        let rare = self.entry_for(key)?;
+        rare.on_rotated = on_rotated;
+        rare.trouble = None;
+        Ok(key)
+    }
+
+    fn entry_for(&mut self, key: Key) -> Result<&mut Rare, Error> {
+        let shared_store = self.config.store.is_some();
+        match self.cache.entry(key, shared_store) {
+            Some(entry) => Ok(entry.rare()),
+            None => Err(Error::new(ErrorCode::CacheFull, "the cache is full: raise `max_keys` in `policy`")),
+        }
+    }
+
+    /// Takes over what the host's database holds. A refresh token that we have already is left alone: it may be newer.
     fn adopt(&mut self, adopt: Adopt) -> Result<Answer, Error> {
-        if self.config.grant != Grant::AuthorizationCode {
+        let grant = self.config.grant;
+        let (name, fits, what) = match (&adopt.refresh_token, &adopt.subject_token) {
+            (Some(_), None) => ("refresh_token", grant.needs_a_person(), "refresh tokens"),
+            (None, Some(_)) => ("subject_token", grant == Grant::TokenExchange, "tokens to be exchanged"),
+            _ => {
+                return Err(invalid("either a refresh token or a subject's token can be taken over: give one of them"));
+            }
+        };
+        if !fits {
             return Err(invalid(format!(
-                "the profile `{}` has no refresh tokens: its grant is `{}`",
+                "the profile `{}` has no {what}: its grant is `{}`",
                 self.config.profile,
-                self.config.grant.as_str()
+                grant.as_str()
             )));
         }
-        let token = adopt.refresh_token;
-        if token.expose().is_empty() || !token.expose().chars().all(grammar::is_vschar) {
-            return Err(invalid(
-                "`refresh_token` is empty or holds a character that is not printable ASCII: trim a trailing line break",
-            ));
+        for token in [&adopt.refresh_token, &adopt.subject_token, &adopt.actor_token].into_iter().flatten() {
+            if token.expose().is_empty() || !token.expose().chars().all(grammar::is_vschar) {
+                return Err(invalid(format!(
+                    "`{name}` is empty or holds a character that is not printable ASCII: trim a trailing line break"
+                )));
+            }
         }
         let key = self.key(&adopt.want);
-        let shared_store = self.config.store.is_some();
-        let Some(entry) = self.cache.entry(key, shared_store) else {
-            return Err(Error::new(ErrorCode::CacheFull, "the cache is full: raise `max_keys` in `policy`"));
-        };
-        let rare = entry.rare();
+        let rare = self.entry_for(key)?;
+        if let Some(token) = adopt.subject_token {
+            // Another one is another person's word: what was refused before no longer counts.
+            if rare.subject_token.as_ref() != Some(&token) {
+                rare.trouble = None;
+            }
+            rare.subject_token = Some(token);
+            rare.actor_token = adopt.actor_token;
+            return Ok(Answer::Done { done: Done::Nothing {} });
+        }
         rare.on_rotated = adopt.on_rotated;
         let known = rare.refresh.as_ref().is_some_and(|refresh| refresh.state != RefreshState::Exhausted);
-        if !known {
+        if let (Some(token), false) = (adopt.refresh_token, known) {
             rare.trouble = None;
             rare.refresh = Some(Refresh { token, state: RefreshState::Unspent, scope: None });
         }
@@ -252,12 +443,12 @@ impl Callback {
     }
 
     /// Compares `iss` with the issuer that the browser was sent to, on errors too (RFC 9207 section 2.4, STD-70 to STD-73).
-    fn check_issuer(&self, authorization: &Authorization, expected: Option<&str>) -> Result<(), Error> {
+    fn check_issuer(&self, iss_required: bool, expected: Option<&str>) -> Result<(), Error> {
         let why = match (&self.iss, expected) {
             (Some(iss), Some(expected)) if iss != expected => {
                 "names another issuer than the one that the browser was sent to"
             }
-            (None, Some(_)) if authorization.iss_required => "names no issuer, and this server always does",
+            (None, Some(_)) if iss_required => "names no issuer, and this server always does",
             _ => return Ok(()),
         };
         Err(Error::new(
@@ -288,14 +479,10 @@ fn read_session(session: &Secret, config: &Config) -> Result<Session, Error> {
     let Some(session) = session.filter(|session| session.version == SESSION_VERSION) else {
         return Err(invalid("`session` is not one that `authorization_url` gave: keep it in the web session as it is"));
     };
-    if Some(&session.client_id) != config.client_id.as_ref() || session.token_endpoint != token_endpoint(config) {
+    if Some(&session.client_id) != config.client_id.as_ref() || session.server != config.server() {
         return Err(invalid("`session` was made by another client or for another server (RFC 9700 section 4.4)"));
     }
     Ok(session)
-}
-
-fn token_endpoint(config: &Config) -> &str {
-    config.token_endpoint.as_ref().map_or("", |endpoint| endpoint.as_str())
 }
 
 /// An error that came through the browser (RFC 6749 section 4.1.2.1, STD-41).

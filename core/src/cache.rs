@@ -37,7 +37,8 @@ impl KeyPrefix {
     pub(crate) fn new(config: &Config) -> Self {
         let mut digest = Sha256::new();
         field(&mut digest, b"remint key 1");
-        field(&mut digest, config.token_endpoint.as_ref().map_or("", |endpoint| endpoint.as_str()).as_bytes());
+        // Where the endpoint is discovered, the issuer stands for it, so that a key is the same before and after.
+        field(&mut digest, config.server().as_bytes());
         field(&mut digest, config.client_id.as_deref().unwrap_or_default().as_bytes());
         match &config.credential {
             Credential::Secret(secret) => {
@@ -46,31 +47,48 @@ impl KeyPrefix {
                 field(&mut digest, fingerprint.get(..4).unwrap_or_default());
             }
             Credential::Provided { name } => field(&mut digest, name.as_bytes()),
-            Credential::Key(key) => {
-                fields(&mut digest, [key.name.as_str(), key.id.as_deref().unwrap_or_default()].into_iter());
+            Credential::Key => {
+                let names = config.signing_key.as_ref().map(|key| [&*key.name, key.id.as_deref().unwrap_or_default()]);
+                fields(&mut digest, names.into_iter().flatten().collect::<Vec<_>>().into_iter());
             }
-            Credential::None => field(&mut digest, b""),
+            Credential::Certificate | Credential::None => field(&mut digest, b""),
         }
         for text in [config.client_auth.as_str(), config.grant.as_str(), config.tls_id.as_deref().unwrap_or_default()] {
             field(&mut digest, text.as_bytes());
         }
-        for list in [&config.resource, &config.audience] {
-            fields(&mut digest, list.iter().map(String::as_str));
-        }
+        fields(&mut digest, config.audience.iter().map(String::as_str));
         for pairs in [&config.identity, &config.parameters] {
             fields(&mut digest, pairs.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]));
         }
+        let exchanged = &config.exchanged;
+        let assertion = config.grant_assertion.as_ref();
+        fields(
+            &mut digest,
+            [
+                config.dpop.as_ref().map(|dpop| &dpop.thumbprint),
+                config.authorization_details.as_ref(),
+                exchanged.requested_type.as_ref(),
+                assertion.and_then(|rules| rules.issuer.as_ref()),
+                assertion.and_then(|rules| rules.subject.as_ref()),
+                assertion.and_then(|rules| rules.audience.as_ref()),
+            ]
+            .map(|text| text.map(String::as_str).unwrap_or_default())
+            .into_iter(),
+        );
+        let claims = assertion.map(|rules| &*rules.claims).unwrap_or_default();
+        fields(&mut digest, claims.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]));
         Self(digest)
     }
 
     /// The key of one wish. The scope is a set: its order and repetitions make no difference (STD-12).
-    pub(crate) fn key(&self, want: &Want, own_scope: &[String]) -> Key {
+    pub(crate) fn key(&self, want: &Want, own_scope: &[String], own_resource: &[String]) -> Key {
         let mut digest = self.0.clone();
         fields(&mut digest, want.subject.as_deref().into_iter());
         let mut scope: Vec<&str> = want.scope.as_deref().unwrap_or(own_scope).iter().map(String::as_str).collect();
         scope.sort_unstable();
         scope.dedup();
         fields(&mut digest, scope.into_iter());
+        fields(&mut digest, want.resource.as_deref().unwrap_or(own_resource).iter().map(String::as_str));
         Key(digest.finalize().into())
     }
 }
@@ -122,6 +140,9 @@ pub(crate) struct Held {
 #[derive(Default)]
 pub(crate) struct Rare {
     pub(crate) refresh: Option<Refresh>,
+    /// The token to be exchanged, and that of who acts, as the host's database has them.
+    pub(crate) subject_token: Option<Secret>,
+    pub(crate) actor_token: Option<Secret>,
     /// The host wants to be told of every new refresh token.
     pub(crate) on_rotated: bool,
     pub(crate) trouble: Option<Trouble>,
@@ -286,7 +307,8 @@ impl Entry {
 
     /// Nothing is lost with it: no flight, and no refresh token that is nowhere else.
     fn is_replaceable(&self, shared_store: bool) -> bool {
-        self.flight.is_none() && (shared_store || self.refresh().is_none())
+        let is_adopted = self.rare.as_ref().is_some_and(|rare| rare.subject_token.is_some());
+        self.flight.is_none() && !is_adopted && (shared_store || self.refresh().is_none())
     }
 }
 

@@ -5,9 +5,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::cache::Key;
-use crate::challenge;
+use crate::challenge::{self, Challenge};
 use crate::config::Grant;
 use crate::entropy::draw;
+use crate::errand::{Kind, Outcome};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Answered, Attach};
 use crate::form;
@@ -30,16 +31,46 @@ impl Core {
         let Some(token) = token.filter(|token| turn.now.until(token.expires) > 0 || attach.call.is_minted()) else {
             return Answer::Verdict(Verdict::Retry);
         };
+        if !token.is_for_requests() {
+            return Answer::Fail(Error::new(
+                ErrorCode::UnsupportedTokenType,
+                "this token is no access token (`N_A`): exchange it for one, and send that",
+            ));
+        }
         if attach.insecure_query {
             return match self.insecure_url(&attach.url, token) {
                 Ok(done) => Answer::Done { done },
                 Err(error) => Answer::Fail(error),
             };
         }
-        let mut headers = Vec::with_capacity(self.config.attach.headers.len().saturating_add(1));
+        let mut headers = Vec::with_capacity(self.config.attach.headers.len().saturating_add(2));
         headers.push((String::from(token.header()), token.authorization().expose().into()));
+        if token.is_bound() {
+            // Each request has a proof of its own (STD-119), and the host has to sign it.
+            match self.proof_for(attach, key, turn) {
+                Ok(proof) => headers.push(("DPoP".into(), proof.expose().into())),
+                Err(answer) => return answer,
+            }
+        }
         headers.extend(self.config.attach.headers.iter().cloned());
         Answer::Headers { headers }
+    }
+
+    /// The proof that was signed for this very question; or the way to it.
+    fn proof_for(&mut self, attach: &Attach, key: Key, turn: &mut Turn<'_>) -> Result<Secret, Answer> {
+        let deadline = turn.now.boot.saturating_add(self.config.policy.caller_timeout);
+        if let Some(after) = attach.after {
+            match self.results.take(after) {
+                Some(Ok(Outcome::Proof(proof))) => return Ok(proof),
+                Some(Err(error)) => return Err(Answer::Fail(error)),
+                Some(Ok(Outcome::Done(_))) | None => {}
+            }
+            if self.errands.contains_key(&after) {
+                return Err(Answer::Wait { flight: after, until: deadline });
+            }
+        }
+        let (call, method, url) = (attach.call, attach.method.clone(), attach.url.clone());
+        Err(self.set_out(Kind::Prove { key, call, method, url }, deadline, turn).unwrap_or_else(Answer::Fail))
     }
 
     /// A token goes only where the profile or the user said that it may, and only over TLS (STD-21, RFC 6750 section 5.3).
@@ -85,8 +116,38 @@ impl Core {
     /// An API request was answered: is another token worth a second try?
     pub(crate) fn answered(&mut self, answered: &Answered, turn: &mut Turn<'_>) -> Answer {
         let key = self.key(&answered.want);
+        let origin =
+            answered.url.as_deref().and_then(|url| Origin::of_request(url, self.config.allow_loopback_http).ok());
+        // Any answer may bring the next nonce (STD-125).
+        let learned = self.config.dpop.is_some()
+            && origin.is_some_and(|origin| self.servers.learn(&origin, &answered.headers, turn.now.wall));
+        let challenges = challenge::challenges(&answered.headers);
+        if let (401 | 403, Some(step_up)) = (answered.status, challenge::step_up(&challenges)) {
+            return Answer::Fail(
+                Error::new(
+                    ErrorCode::InsufficientUserAuthentication,
+                    "the API wants a person who signed in more strongly or more recently: \
+                     send them through `authorization_url` with `acr_values` and `max_age` as parameters",
+                )
+                .with_status(answered.status)
+                .with_oauth_error("insufficient_user_authentication")
+                .with_authentication(step_up.acr_values, step_up.max_age),
+            );
+        }
+        let is_bound = self
+            .cache
+            .find(&key)
+            .and_then(|entry| entry.token(answered.call.generation()))
+            .is_some_and(|token| token.is_bound());
+        if let (401, true, true) = (answered.status, is_bound, challenge::refuses_proof(&challenges)) {
+            // It is not about the token: one more try with what was just learned, and none after that (STD-124).
+            return match learned && !answered.call.is_proven_again() {
+                true => Answer::Again { call: answered.call.with_another_proof() },
+                false => Answer::Verdict(Verdict::GiveUp),
+            };
+        }
         Answer::Verdict(match answered.status {
-            401 => self.rejected(key, answered, turn),
+            401 => self.rejected(key, answered, &challenges, turn),
             _ => {
                 if let Some(rare) = self.cache.find_mut(&key).and_then(|entry| entry.rare.as_mut()) {
                     rare.rejections.count = 0;
@@ -96,12 +157,10 @@ impl Core {
         })
     }
 
-    fn rejected(&mut self, key: Key, answered: &Answered, turn: &mut Turn<'_>) -> Verdict {
+    fn rejected(&mut self, key: Key, answered: &Answered, challenges: &[Challenge], turn: &mut Turn<'_>) -> Verdict {
         let call = answered.call;
         let refused = call.generation();
-        if challenge::insufficient_scope(&challenge::challenges(&answered.headers)).is_some()
-            || self.config.grant == Grant::ApiToken
-        {
+        if challenge::insufficient_scope(challenges).is_some() || self.config.grant == Grant::ApiToken {
             return Verdict::GiveUp;
         }
         // One retry, and none for a token that was fetched for this very call.

@@ -39,6 +39,39 @@ pub fn insufficient_scope(challenges: &[Challenge]) -> Option<Option<&str>> {
     Some(challenge.scope())
 }
 
+/// What an API asks of the person behind a token (RFC 9470 section 3).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct StepUp<'a> {
+    /// The authentication context classes, space-separated.
+    pub acr_values: Option<&'a str>,
+    /// How long ago they may have signed in, in seconds.
+    pub max_age: Option<i64>,
+}
+
+/// Whether an API wants a person who signed in more strongly or more recently (RFC 9470 section 3).
+#[must_use]
+pub fn step_up(challenges: &[Challenge]) -> Option<StepUp<'_>> {
+    let challenge = challenges.iter().find(|challenge| {
+        matches!(&*challenge.scheme, "bearer" | "dpop")
+            && challenge.parameter("error") == Some("insufficient_user_authentication")
+    })?;
+    let shown =
+        |text: &&str| !text.is_empty() && text.len() <= 1024 && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    Some(StepUp {
+        acr_values: challenge.parameter("acr_values").filter(shown),
+        max_age: challenge.parameter("max_age").and_then(|text| text.parse().ok()).filter(|age: &i64| *age >= 0),
+    })
+}
+
+/// Whether an API refuses the proof and not the token (RFC 9449 sections 7.1 and 9).
+#[must_use]
+pub fn refuses_proof(challenges: &[Challenge]) -> bool {
+    challenges.iter().any(|challenge| {
+        challenge.scheme == "dpop"
+            && matches!(challenge.parameter("error"), Some("use_dpop_nonce" | "invalid_dpop_proof"))
+    })
+}
+
 impl Challenge {
     /// The value of a parameter, by its name in lower case.
     #[must_use]

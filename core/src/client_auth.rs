@@ -38,6 +38,10 @@ pub(crate) fn apply(
             form.push("client_assertion_type", ASSERTION_TYPE);
             form.push("client_assertion", secret);
         }
+        // The certificate is the proof, and tells no server which client to look for (STD-110).
+        ClientAuth::Tls | ClientAuth::SelfSignedTls => form.push("client_id", client_id),
+        // A grant may say by itself who asks.
+        ClientAuth::None if client_id.is_empty() => {}
         ClientAuth::None => form.push("client_id", client_id),
     }
     Ok(())

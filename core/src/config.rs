@@ -1,6 +1,6 @@
 //! What a user asks for, checked: a profile and the options beside it.
 
-mod options;
+pub(crate) mod options;
 mod variables;
 
 use alloc::borrow::ToOwned;
@@ -77,16 +77,38 @@ pub struct Config {
     pub store: Option<StoreConfig>,
     /// Whether `http:` is permitted for 127.0.0.0/8, ::1 and localhost.
     pub allow_loopback_http: bool,
-    /// Which client certificate the host's connections use (RFC 8705).
+    /// Which client certificate the host's connections use: its thumbprint (RFC 8705 section 3.1).
     pub tls_id: Option<String>,
+    /// Whether tokens are bound to that certificate (RFC 8705 section 3).
+    pub certificate_bound: bool,
     /// What assertions of the client say, where it authenticates with one.
     pub assertion: AssertionRules,
+    /// What the assertion says that is the grant, for [`Grant::JwtBearer`].
+    pub grant_assertion: Option<GrantAssertion>,
+    /// What is exchanged for what, for [`Grant::TokenExchange`].
+    pub exchanged: Exchanged,
+    /// The key that signs assertions, if the host holds one.
+    pub signing_key: Option<SigningKey>,
+    /// The key that tokens are bound to (RFC 9449).
+    pub dpop: Option<Dpop>,
+    /// Where the server tells about itself (RFC 8414).
+    pub discovery: Option<Discovery>,
+    /// The endpoints beside the two of RFC 6749.
+    pub endpoints: Endpoints,
+    /// What is asked for in detail: a JSON array as text (RFC 9396 section 2).
+    pub authorization_details: Option<String>,
+    /// Whether authorization requests are pushed (RFC 9126). None: if the server wants that.
+    pub pushed_authorization: Option<bool>,
+    /// Whether authorization requests are signed (RFC 9101).
+    pub request_object: bool,
     /// The redirect URI of authorization requests that name none of their own.
     pub redirect_uri: Option<String>,
     /// The variables that can change the token, by name, and their values: part of the cache key.
     pub identity: Vec<(String, String)>,
     /// The scopes there are, where the profile says that there are no others.
     pub(crate) known_scopes: Option<Vec<String>>,
+    /// The ways to authenticate that the credential is good for, where the user did not choose: the server's metadata does.
+    pub(crate) client_auth_choices: Vec<ClientAuth>,
 }
 
 /// How tokens are got.
@@ -96,6 +118,14 @@ pub enum Grant {
     ClientCredentials,
     /// A person's consent, then refresh tokens (RFC 6749 sections 4.1 and 6).
     AuthorizationCode,
+    /// A person's consent on another device, then refresh tokens (RFC 8628).
+    DeviceCode,
+    /// A person's consent on a device of their own, then refresh tokens (CIBA, in poll mode).
+    Ciba,
+    /// A token for another one (RFC 8693).
+    TokenExchange,
+    /// A token for an assertion (RFC 7523 section 2.1).
+    JwtBearer,
     /// A GET request with HTTP Basic authentication: not OAuth.
     BasicGet,
     /// No token request: the provider's website hands out a lasting API token.
@@ -112,8 +142,10 @@ pub enum Credential {
         /// The name that stands for the credential in the cache key.
         name: String,
     },
-    /// The host holds a key and signs with it (RFC 7523 section 2.2).
-    Key(SigningKey),
+    /// The host holds [`Config::signing_key`] and signs with it (RFC 7523 section 2.2).
+    Key,
+    /// The host's client certificate (RFC 8705 section 2).
+    Certificate,
     /// None: a public client.
     None,
 }
@@ -124,8 +156,8 @@ pub enum Credential {
 pub struct SigningKey {
     /// The host's name for it: part of the cache key, and what [`Operation::Sign`](crate::Operation::Sign) asks for.
     pub name: String,
-    /// The algorithm that it is for.
-    pub algorithm: Algorithm,
+    /// The algorithms that it is for, the first one first.
+    pub algorithms: Vec<Algorithm>,
     /// The `kid` that the server knows it by (RFC 7515 section 4.1.4).
     pub id: Option<String>,
 }
@@ -157,6 +189,84 @@ pub struct AssertionRules {
     pub typed: bool,
 }
 
+/// The key that tokens are bound to (RFC 9449). The host holds it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Dpop {
+    /// The host's name for it, which [`Operation::Sign`](crate::Operation::Sign) asks for.
+    pub name: String,
+    /// The algorithm that it is for.
+    pub algorithm: Algorithm,
+    /// The public key as every proof shows it (RFC 7517), its members in the order of RFC 7638.
+    pub jwk: String,
+    /// The key's thumbprint (RFC 7638): part of the cache key, and `dpop_jkt` of authorization requests.
+    pub thumbprint: String,
+    /// Whether a token that is not bound to it is refused.
+    pub required: bool,
+}
+
+/// What the assertion says that is the grant (RFC 7523 section 2.1).
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct GrantAssertion {
+    /// A function of the host's gives it, asked before each token request: nothing below counts.
+    pub provided: bool,
+    /// `iss`: the client's identifier unless told.
+    pub issuer: Option<String>,
+    /// `sub`: the subject that is asked for unless told, or else the issuer.
+    pub subject: Option<String>,
+    /// `aud`: what the client's own assertions have unless told.
+    pub audience: Option<String>,
+    /// Whether the scope goes into the assertion instead of the request.
+    pub scope: bool,
+    /// Further claims.
+    pub claims: Vec<(String, String)>,
+}
+
+/// What is exchanged for what (RFC 8693 section 2.1). Types are URIs.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Exchanged {
+    /// `subject_token_type`.
+    pub subject_type: String,
+    /// `actor_token_type`.
+    pub actor_type: String,
+    /// `requested_token_type`.
+    pub requested_type: Option<String>,
+    /// A function of the host's gives the subject's token, asked before each token request.
+    pub subject_provided: bool,
+    /// A function of the host's gives the token of who acts, asked before each token request.
+    pub actor_provided: bool,
+}
+
+/// Where the server tells about itself (RFC 8414).
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Discovery {
+    /// The server's issuer identifier, to the letter.
+    pub issuer: String,
+    /// Where its metadata may be, in the order in which that is tried.
+    pub urls: Vec<String>,
+}
+
+/// The endpoints beside the two of RFC 6749.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Endpoints {
+    /// RFC 8628 section 3.1.
+    pub device_authorization: Option<EndpointUrl>,
+    /// CIBA section 7.
+    pub backchannel_authentication: Option<EndpointUrl>,
+    /// RFC 9126 section 2.
+    pub pushed_authorization_request: Option<EndpointUrl>,
+    /// RFC 7662 section 2.
+    pub introspection: Option<EndpointUrl>,
+    /// RFC 7009 section 2.
+    pub revocation: Option<EndpointUrl>,
+    /// RFC 7591 section 3.
+    pub registration: Option<EndpointUrl>,
+}
+
 /// How a client authenticates at the token endpoint. The names are IANA's, but for the raw form.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ClientAuth {
@@ -170,6 +280,10 @@ pub enum ClientAuth {
     SecretJwt,
     /// `private_key_jwt`: an assertion signed with a key of the host's, or one that the host has from elsewhere.
     KeyJwt,
+    /// `tls_client_auth`: the connection's certificate, by a name in it (RFC 8705 section 2.1).
+    Tls,
+    /// `self_signed_tls_client_auth`: the connection's certificate, by its key (RFC 8705 section 2.2).
+    SelfSignedTls,
     /// `none`: a public client names itself, and has no secret.
     None,
 }
@@ -187,8 +301,8 @@ pub enum Method {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Authorization {
-    /// The authorization endpoint (RFC 6749 section 3.1).
-    pub endpoint: EndpointUrl,
+    /// The authorization endpoint (RFC 6749 section 3.1). None until the server's metadata has told it.
+    pub endpoint: Option<EndpointUrl>,
     /// The issuer that the redirect must name (RFC 9207).
     pub issuer: Option<String>,
     /// Whether a redirect without `iss` is refused (RFC 9207 section 2.4).
@@ -236,7 +350,7 @@ impl Config {
         let allow_loopback_http = given.boolean("allow_loopback_http")?.unwrap_or(false);
         let variables = Variables::new(&profile, values, allow_loopback_http)?;
         let grant = given.grant(&profile)?;
-        given.refuse_unused(grant, profile.token.as_ref())?;
+        given.refuse_unused(grant, &profile)?;
 
         let mut policy = Policy::default();
         let mut soft_margin = profile.token.as_ref().and_then(|token| token.soft_margin);
@@ -274,13 +388,29 @@ impl Config {
             policy,
             allow_loopback_http,
             tls_id: given.take_one("tls_id").map(Field::filled).transpose()?,
+            certificate_bound: given.boolean("certificate_bound")?.unwrap_or(false),
             assertion: AssertionRules::default(),
+            grant_assertion: None,
+            exchanged: given.exchanged()?,
+            signing_key: given.signing_key()?,
+            dpop: given.dpop()?,
+            discovery: variables.discovery(allow_loopback_http)?,
+            endpoints: variables.endpoints(allow_loopback_http)?,
+            authorization_details: given.authorization_details()?,
+            pushed_authorization: given.boolean("pushed_authorization")?,
+            request_object: given.boolean("request_object")?.unwrap_or(false),
             redirect_uri: given.checked("redirect_uri", check_absolute_uri)?,
             identity: variables.identity(),
             known_scopes: None,
+            client_auth_choices: Vec::new(),
         };
         if let Some(token) = profile.token.as_ref().filter(|_| grant != Grant::ApiToken) {
-            config.token_endpoint = Some(variables.url(&token.endpoint, allow_loopback_http)?);
+            config.token_endpoint = token
+                .endpoint
+                .as_ref()
+                .map(|url| variables.optional_url(url, allow_loopback_http))
+                .transpose()?
+                .flatten();
             config.method = token.method;
             config.answer = token.answer.clone();
             config.missing_lifetime =
@@ -292,12 +422,17 @@ impl Config {
                 Some(field) => config.check_scope(&scope_tokens(field)?)?,
                 None => token.scope.as_ref().map(|rules| rules.default.clone()).unwrap_or_default(),
             };
-            config.client_auth = given.client_auth(&token.client_auth)?;
+            (config.client_auth, config.client_auth_choices) = given.client_auth(grant, &token.client_auth)?;
+            config.grant_assertion = given.grant_assertion(
+                grant,
+                token.assertion.as_ref().map(|rules| variables.assertion(rules)).transpose()?,
+            )?;
         }
         if grant == Grant::AuthorizationCode {
             config.authorization = variables.authorization(allow_loopback_http)?;
         }
         given.credentials(&mut config)?;
+        config.check()?;
         for field in given.take_one("api_origins").map(Field::list).transpose()?.unwrap_or_default() {
             let place = field.place.clone();
             let origin = Origin::parse(&field.text()?, allow_loopback_http)
@@ -307,6 +442,40 @@ impl Config {
             }
         }
         Ok(config)
+    }
+
+    /// What single options don't show.
+    fn check(&self) -> Result<(), Error> {
+        let refuse = |name: &str, why: &str| Err(Place::option(name).error(why));
+        if self.client_auth.is_tls() && self.tls_id.is_none() {
+            return refuse(
+                "client_auth",
+                "is one with a client certificate, and there is none: give the option for the certificate and its key",
+            );
+        }
+        if self.certificate_bound && self.tls_id.is_none() {
+            return refuse("certificate_bound", "binds tokens to a client certificate, and there is none: give one");
+        }
+        if self.request_object && self.signing_key.is_none() {
+            return refuse("request_object", "signs authorization requests, and there is no `signing_key`: give one");
+        }
+        if self.pushed_authorization == Some(true)
+            && self.endpoints.pushed_authorization_request.is_none()
+            && self.discovery.is_none()
+        {
+            return refuse(
+                "pushed_authorization",
+                "has nowhere to push to: the profile names neither `endpoints.pushed_authorization_request` nor `discovery`",
+            );
+        }
+        if self.signing_key.is_some()
+            && self.credential != Credential::Key
+            && !self.request_object
+            && self.grant_assertion.as_ref().is_none_or(|rules| rules.provided)
+        {
+            return refuse("signing_key", "has no use here: set `client_auth` to `private_key_jwt`, or leave it out");
+        }
+        Ok(())
     }
 
     /// Checks a client secret that a function of the host's gave.
@@ -334,6 +503,26 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Whose tokens these are: the issuer, or the token endpoint where no issuer is known.
+    pub(crate) fn server(&self) -> &str {
+        match (&self.discovery, &self.token_endpoint) {
+            (Some(discovery), _) => &discovery.issuer,
+            (None, Some(endpoint)) => endpoint.as_str(),
+            (None, None) => "",
+        }
+    }
+
+    /// Checks the resources that a caller asks for in place of the client's own.
+    ///
+    /// # Errors
+    /// `invalid_option`, with what is wrong with one of them.
+    pub fn check_resource(&self, resource: &[String]) -> Result<(), Error> {
+        let check = |uri: &String| check_absolute_uri(uri).map_err(|why| Place::option("resource").error(why));
+        resource.iter().try_for_each(check)
+    }
+}
+
 impl Grant {
     /// Its name in profiles and options.
     #[must_use]
@@ -341,9 +530,20 @@ impl Grant {
         match self {
             Self::ClientCredentials => "client_credentials",
             Self::AuthorizationCode => "authorization_code",
+            Self::DeviceCode => "device_code",
+            Self::Ciba => "ciba",
+            Self::TokenExchange => "token_exchange",
+            Self::JwtBearer => "jwt_bearer",
             Self::BasicGet => "basic_get",
             Self::ApiToken => "api_token",
         }
+    }
+}
+
+impl Grant {
+    /// A person has agreed: what they gave is kept going by refresh tokens, and nothing else can replace it.
+    pub(crate) const fn needs_a_person(self) -> bool {
+        matches!(self, Self::AuthorizationCode | Self::DeviceCode | Self::Ciba)
     }
 }
 
@@ -357,8 +557,38 @@ impl ClientAuth {
             Self::Body => "client_secret_post",
             Self::SecretJwt => "client_secret_jwt",
             Self::KeyJwt => "private_key_jwt",
+            Self::Tls => "tls_client_auth",
+            Self::SelfSignedTls => "self_signed_tls_client_auth",
             Self::None => "none",
         }
+    }
+}
+
+impl ClientAuth {
+    /// The name that a server's metadata has for it.
+    pub(crate) const fn registered(self) -> &'static str {
+        match self {
+            Self::BasicRaw => "client_secret_basic",
+            other => other.as_str(),
+        }
+    }
+
+    /// Whether it leaves the request's body alone.
+    pub(crate) const fn is_in_header(self) -> bool {
+        matches!(self, Self::BasicForm | Self::BasicRaw)
+    }
+
+    pub(crate) const fn is_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::SelfSignedTls)
+    }
+}
+
+impl SigningKey {
+    /// The algorithm to sign with.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        // The options refuse an empty list.
+        self.algorithms.first().copied().unwrap_or(Algorithm::Es256)
     }
 }
 
@@ -415,28 +645,42 @@ impl fmt::Debug for Config {
 
 /// Every option that does not come from a profile. A profile's variables can't have these names.
 pub(crate) const OPTIONS: &[&str] = &[
+    "actor_token_provided",
+    "actor_token_type",
     "allow_loopback_http",
     "api_origins",
     "api_token",
     "aside",
     "assertion_audience",
+    "assertion_claims",
+    "assertion_issuer",
+    "assertion_provided",
+    "assertion_subject",
     "assertion_typ",
     "audience",
+    "authorization_details",
+    "certificate_bound",
     "client_assertion_provided",
     "client_auth",
     "client_id",
     "client_secret",
     "client_secret_provided",
     "credential_name",
+    "dpop",
     "grant",
     "parameters",
     "policy",
+    "pushed_authorization",
     "redirect_uri",
+    "request_object",
     "request_timeout",
+    "requested_token_type",
     "resource",
     "scope",
     "signing_key",
     "store",
+    "subject_token_provided",
+    "subject_token_type",
     "tls_id",
 ];
 
@@ -516,9 +760,7 @@ fn check_credential(text: &str, client_auth: ClientAuth) -> Result<(), String> {
         ClientAuth::SecretJwt if text.len() < SECRET_LEAST => Err(format!(
             "is shorter than {SECRET_LEAST} bytes, which `client_secret_jwt` needs (RFC 7518 section 3.2): use another `client_auth`"
         )),
-        ClientAuth::BasicForm | ClientAuth::Body | ClientAuth::SecretJwt | ClientAuth::KeyJwt | ClientAuth::None => {
-            grammar::check(text, grammar::PRINTABLE)
-        }
+        _ => grammar::check(text, grammar::PRINTABLE),
     }
 }
 

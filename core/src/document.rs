@@ -103,6 +103,22 @@ pub(crate) fn seconds(millis: i64) -> String {
 }
 
 impl Value<'_> {
+    /// The value as JSON text, without blanks.
+    pub(crate) fn to_json(&self) -> String {
+        let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
+        match self {
+            Self::Null => "null".to_owned(),
+            Self::Boolean(value) => value.to_string(),
+            Self::Number(text) => (*text).to_owned(),
+            Self::Text(text) => quoted(text.expose()),
+            Self::List(items) => format!("[{}]", items.iter().map(Self::to_json).collect::<Vec<_>>().join(",")),
+            Self::Members(members) => {
+                let members = members.iter().map(|(name, value)| format!("{}:{}", quoted(name), value.to_json()));
+                format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+            }
+        }
+    }
+
     /// What it is, for a message. A string is shown only where `show` says that it can't be a secret.
     fn describe(&self, show: bool) -> String {
         match self {

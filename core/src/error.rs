@@ -35,6 +35,10 @@ struct Details {
     lifetime: Option<i64>,
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     ambiguous: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr_values: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_age: Option<i64>,
 }
 
 /// Whose doing an error is. The three are never mixed.
@@ -84,6 +88,8 @@ macro_rules! codes {
 codes! {
     /// The cache holds as many live entries as the policy allows. Raise `max_keys`, or close clients.
     CacheFull = "cache_full", Usage, false;
+    /// The flow was given up by the host.
+    Canceled = "canceled", Usage, false;
     /// The client was closed. Make a new one.
     Closed = "closed", Usage, false;
     /// The step machine was given an event it cannot take. Fix the driver.
@@ -99,18 +105,28 @@ codes! {
 
     /// The person refused (RFC 6749 section 4.1.2.1).
     AccessDenied = "access_denied", Server, false;
+    /// Nobody answered before the code or request ran out (RFC 8628 section 3.5). Begin again, if the person wants to.
+    AuthorizationExpired = "authorization_expired", Server, false;
     /// The API wants more scope than the token has (RFC 6750 section 3.1). A refresh would not help.
     InsufficientScope = "insufficient_scope", Server, false;
+    /// The API wants a person who signed in more strongly or more recently (RFC 9470 section 3): see `acr_values` and `max_age`.
+    InsufficientUserAuthentication = "insufficient_user_authentication", Server, false;
     /// The client is unknown or its credentials are wrong (RFC 6749 section 5.2).
     InvalidClient = "invalid_client", Server, false;
+    /// The proof of possession is not accepted (RFC 9449 section 5). The likely causes are the clock and the key.
+    InvalidDpopProof = "invalid_dpop_proof", Server, false;
     /// The code or refresh token is not accepted (RFC 6749 section 5.2).
     InvalidGrant = "invalid_grant", Server, false;
     /// The server did not like the shape of the request (RFC 6749 section 5.2).
     InvalidRequest = "invalid_request", Server, false;
     /// A scope is unknown or not allowed (RFC 6749 section 5.2).
     InvalidScope = "invalid_scope", Server, false;
+    /// The resource or audience is unknown or not allowed (RFC 8707 section 2, RFC 8693 section 2.2.2).
+    InvalidTarget = "invalid_target", Server, false;
     /// The answer names another issuer than the configured one (RFC 9207 section 2.4).
     IssuerMismatch = "issuer_mismatch", Server, false;
+    /// The server's metadata cannot be used, or contradicts the configuration (RFC 8414 section 3).
+    MetadataUnusable = "metadata_unusable", Server, false;
     /// The server gives tokens shorter than the `min_ttl` asked for.
     MinTtlUnavailable = "min_ttl_unavailable", Server, false;
     /// There is no usable refresh token: a person has to authorize again.
@@ -161,6 +177,8 @@ impl Error {
             pointer: None,
             lifetime: None,
             ambiguous: false,
+            acr_values: None,
+            max_age: None,
         }))
     }
 
@@ -210,6 +228,14 @@ impl Error {
     #[must_use]
     pub fn with_ambiguity(mut self) -> Self {
         self.0.ambiguous = true;
+        self
+    }
+
+    /// With the authentication that an API asks for (RFC 9470 section 3): `acr_values` space-separated, `max_age` in seconds.
+    #[must_use]
+    pub fn with_authentication(mut self, acr_values: Option<&str>, max_age: Option<i64>) -> Self {
+        self.0.acr_values = acr_values.map(ToOwned::to_owned);
+        self.0.max_age = max_age;
         self
     }
 
@@ -265,6 +291,18 @@ impl Error {
     #[must_use]
     pub fn lifetime(&self) -> Option<Duration> {
         self.0.lifetime.map(duration)
+    }
+
+    /// The authentication context classes that an API asks for, space-separated (RFC 9470 section 3).
+    #[must_use]
+    pub fn acr_values(&self) -> Option<&str> {
+        self.0.acr_values.as_deref()
+    }
+
+    /// How long ago the person may have signed in at most, says an API (RFC 9470 section 3).
+    #[must_use]
+    pub fn max_age(&self) -> Option<Duration> {
+        self.0.max_age.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs)
     }
 
     /// Whether a refused refresh token may have been spent by an earlier request whose answer was lost.

@@ -22,7 +22,7 @@ pub enum Event {
     Ask(Ask),
     /// A flow with a person or a browser in it begins.
     Start(Start),
-    /// A flow is given up.
+    /// A flow is given up: its flight ends with `canceled`.
     Cancel {
         /// The flight that [`Answer::Wait`](crate::step::Answer::Wait) named.
         flight: FlightId,
@@ -80,6 +80,8 @@ pub enum Event {
         #[serde(default)]
         want: Want,
     },
+    /// A certificate or key of the host's was replaced while the client runs.
+    Renewed(Renewed),
     /// This process is a fork's child.
     Forked {},
     /// No new work; what must end well runs on.
@@ -96,6 +98,9 @@ pub struct Want {
     /// The scope set, if not the client's own.
     #[serde(default)]
     pub scope: Option<Vec<String>>,
+    /// The resources that the token is for, if not the client's own (RFC 8707 section 2): absolute URIs without a fragment.
+    #[serde(default)]
+    pub resource: Option<Vec<String>>,
 }
 
 /// A caller's wish for a token.
@@ -131,19 +136,35 @@ pub struct Start {
     /// When the caller gives up, on the boot clock. Thirty seconds from now unless told.
     #[serde(default)]
     pub deadline: Option<i64>,
+    /// The flight that the same question was told to wait for.
+    #[serde(default)]
+    pub after: Option<FlightId>,
 }
 
-/// The flows with a person or a browser in them.
+/// What is more than one question for a token.
+///
+/// Each is answered by `done`, by `fail`, or by `wait`: then the host asks the same once more with `after`. Only the two that
+/// end in a token, [`Flow::Exchange`] and [`Flow::Poll`], are followed by an [`Ask`] with `after`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Flow {
-    /// Where to send the browser (RFC 6749 section 4.1.1). Answered by `done` with `url` and `session`.
+    /// Where to send the browser (RFC 6749 section 4.1.1). Ends with `url` and `session`.
     AuthorizationUrl(AuthorizationUrl),
-    /// The browser came back (RFC 6749 section 4.1.2). Answered by `wait`, or by `fail`.
+    /// The browser came back (RFC 6749 section 4.1.2). Ends with a token.
     Exchange(CodeExchange),
-    /// The host's database holds this user's refresh token. Answered by `done`.
+    /// The host's database holds this user's refresh token, or a token to be exchanged.
     Adopt(Adopt),
+    /// A person is to authorize this client on another device (RFC 8628 section 3.1). Ends with what to show, and `session`.
+    Device(DeviceRequest),
+    /// A person is asked on a device of their own (CIBA section 7.1). Ends with `session`.
+    Backchannel(BackchannelRequest),
+    /// Wait until the person has answered (RFC 8628 section 3.4, CIBA section 10.1). Ends with a token.
+    Poll(Poll),
+    /// What the server knows about a token (RFC 7662).
+    Introspect(Introspect),
+    /// The server is to forget a token (RFC 7009).
+    Revoke(Revoke),
 }
 
 /// What an authorization request may say.
@@ -158,6 +179,109 @@ pub struct AuthorizationUrl {
     /// Further parameters; a reserved name is refused.
     #[serde(default)]
     pub parameters: BTreeMap<String, String>,
+    /// What is asked for in detail, if not the client's own: a JSON array as text (RFC 9396 section 2).
+    #[serde(default)]
+    pub authorization_details: Option<String>,
+}
+
+/// A request for a device code.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceRequest {
+    /// The scope set, if not the client's own.
+    #[serde(default)]
+    pub scope: Option<Vec<String>>,
+    /// Further parameters; a reserved name is refused.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// A request to ask a person on a device of their own. Exactly one of the three hints names the person.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackchannelRequest {
+    /// The scope set, if not the client's own.
+    #[serde(default)]
+    pub scope: Option<Vec<String>>,
+    /// The person by name, number or address.
+    #[serde(default)]
+    pub login_hint: Option<String>,
+    /// The person by a token that says who it is.
+    #[serde(default)]
+    pub login_hint_token: Option<Secret>,
+    /// The person by an ID token that they were given.
+    #[serde(default)]
+    pub id_token_hint: Option<Secret>,
+    /// What both devices show, so that the person can compare.
+    #[serde(default)]
+    pub binding_message: Option<String>,
+    /// What only the person knows, where the server asks for that.
+    #[serde(default)]
+    pub user_code: Option<Secret>,
+    /// For how long the request is to live, in milliseconds.
+    #[serde(default)]
+    pub requested_expiry: Option<i64>,
+    /// The authentication that is asked for, space-separated.
+    #[serde(default)]
+    pub acr_values: Option<String>,
+    /// Further parameters; a reserved name is refused.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// The wait for a person's answer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Poll {
+    /// What `device` or `backchannel` gave.
+    pub session: Secret,
+    /// The user that answers, by the host's own name for them.
+    #[serde(default)]
+    pub subject: Option<String>,
+    /// Whether the host wants to be told of every new refresh token before an access token is handed out.
+    #[serde(default)]
+    pub on_rotated: bool,
+}
+
+/// A question about a token.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Introspect {
+    /// The token.
+    pub token: Secret,
+    /// Which kind it is: `access_token`, `refresh_token`, or what the server calls it.
+    #[serde(default)]
+    pub hint: Option<String>,
+}
+
+/// The end of a token.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revoke {
+    /// Whose tokens are forgotten here.
+    #[serde(default)]
+    pub want: Want,
+    /// The token; what the client holds for `want` if absent: its refresh token if there is one, else its access token.
+    #[serde(default)]
+    pub token: Option<Secret>,
+    /// Which kind it is: `access_token`, `refresh_token`, or what the server calls it.
+    #[serde(default)]
+    pub hint: Option<String>,
+}
+
+/// What the host has replaced. Members are as in the options of the same names; what is absent stays.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Renewed {
+    /// The thumbprint of the client certificate (RFC 8705 section 3.1).
+    #[serde(default)]
+    pub tls_id: Option<String>,
+    /// The key that signs assertions: a JSON object as text.
+    #[serde(default)]
+    pub signing_key: Option<String>,
+    /// The key that signs proofs of possession: a JSON object as text.
+    #[serde(default)]
+    pub dpop: Option<String>,
 }
 
 /// The browser's return.
@@ -176,15 +300,22 @@ pub struct CodeExchange {
     pub on_rotated: bool,
 }
 
-/// A refresh token from the host's own database.
-#[derive(Clone, Debug, Deserialize)]
+/// Tokens from the host's own database.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Adopt {
-    /// Whose it is.
+    /// Whose they are.
     #[serde(default)]
     pub want: Want,
     /// The refresh token.
-    pub refresh_token: Secret,
+    #[serde(default)]
+    pub refresh_token: Option<Secret>,
+    /// The token to be exchanged (RFC 8693 section 2.1). It takes the place of one that was adopted before.
+    #[serde(default)]
+    pub subject_token: Option<Secret>,
+    /// The token of who acts for the subject.
+    #[serde(default)]
+    pub actor_token: Option<Secret>,
     /// Whether the host wants to be told of every new refresh token before an access token is handed out.
     #[serde(default)]
     pub on_rotated: bool,
@@ -274,6 +405,9 @@ pub struct Attach {
     /// (RFC 9700 section 4.3.2 forbids it; two providers need it).
     #[serde(default)]
     pub insecure_query: bool,
+    /// The flight that the same question was told to wait for: the proof of possession was being signed.
+    #[serde(default)]
+    pub after: Option<FlightId>,
 }
 
 /// One API request's answer.

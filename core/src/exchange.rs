@@ -16,6 +16,7 @@ use crate::request::HttpRequest;
 use crate::response::{HttpResponse, Reading, Refusal};
 use crate::secret::Secret;
 use crate::token::TokenSet;
+use crate::url::EndpointUrl;
 
 /// What to ask the token endpoint for. In JSON: `{"refresh": {"refresh_token": "…"}}`.
 #[derive(Clone, Debug, Deserialize)]
@@ -44,8 +45,48 @@ pub enum TokenRequest {
         #[serde(default)]
         scope: Option<Vec<String>>,
     },
+    /// A token for a code that a person typed in on another device (RFC 8628 section 3.4).
+    DeviceCode {
+        /// The code that the person never sees.
+        device_code: Secret,
+    },
+    /// A token for a request that a person was asked about (CIBA section 10.1).
+    Ciba {
+        /// The request's name.
+        auth_req_id: Secret,
+    },
+    /// A token for another one (RFC 8693 section 2.1). The types are the configuration's.
+    TokenExchange {
+        /// The token of whom it is about.
+        subject_token: Secret,
+        /// The token of who acts for them.
+        #[serde(default)]
+        actor_token: Option<Secret>,
+        /// The scope set, if not the client's own.
+        #[serde(default)]
+        scope: Option<Vec<String>>,
+    },
+    /// A token for an assertion (RFC 7523 section 2.1).
+    JwtBearer {
+        /// The assertion.
+        assertion: Secret,
+        /// The scope set, if not the client's own.
+        #[serde(default)]
+        scope: Option<Vec<String>>,
+    },
     /// A token for a GET request with HTTP Basic. Not OAuth.
     BasicGet {},
+}
+
+/// What goes on a request beside what it asks for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Beside {
+    /// The client secret, if it is not the configured one; or the assertion.
+    pub(crate) secret: Option<Secret>,
+    /// The proof of possession (RFC 9449 section 5).
+    pub(crate) proof: Option<Secret>,
+    /// The resources, if they are not the configured ones.
+    pub(crate) resource: Option<Vec<String>>,
 }
 
 /// The one thing that can read the answer to a request: made with it, and used up by reading.
@@ -54,8 +95,7 @@ pub enum TokenRequest {
 pub struct Exchange {
     config: Arc<Config>,
     request: TokenRequest,
-    /// The client secret, if it is not the configured one; or the assertion.
-    provided: Option<Secret>,
+    beside: Beside,
 }
 
 impl Config {
@@ -67,9 +107,7 @@ impl Config {
     /// `invalid_option` if the configuration lacks what the request needs.
     pub fn build(self: &Arc<Self>, request: TokenRequest) -> Result<(HttpRequest, Exchange), Error> {
         let what = match (&self.credential, self.client_auth) {
-            (Credential::Key(_), _) | (_, ClientAuth::SecretJwt) => {
-                "the client authenticates with an assertion: sign one"
-            }
+            (Credential::Key, _) | (_, ClientAuth::SecretJwt) => "the client authenticates with an assertion: sign one",
             (Credential::Provided { .. }, _) => "the client's credential is a function of the host's: read it",
             _ => return self.build_with(request, None),
         };
@@ -86,34 +124,54 @@ impl Config {
         request: TokenRequest,
         provided: Option<Secret>,
     ) -> Result<(HttpRequest, Exchange), Error> {
+        self.compose(request, Beside { secret: provided, ..Beside::default() })
+    }
+
+    pub(crate) fn compose(
+        self: &Arc<Self>,
+        request: TokenRequest,
+        beside: Beside,
+    ) -> Result<(HttpRequest, Exchange), Error> {
         let Some(endpoint) = &self.token_endpoint else {
             return Err(Error::new(
                 ErrorCode::InvalidOption,
                 format!("the profile `{}` has no token endpoint: its grant is `{}`", self.profile, self.grant.as_str()),
             ));
         };
-        if let (Some(secret), Credential::Provided { .. }) = (&provided, &self.credential) {
+        if let (Some(secret), Credential::Provided { .. }) = (&beside.secret, &self.credential) {
             if self.client_auth != ClientAuth::SecretJwt {
                 self.check_secret(secret)?;
             }
         }
-        let exchange = Exchange { config: self.clone(), request, provided };
+        let exchange = Exchange { config: self.clone(), request, beside };
         let mut form = Form::new();
         exchange.fill(&mut form);
-        let mut headers = Vec::with_capacity(3);
+        let mut http = self.request(endpoint, form, exchange.secret())?;
+        if let Some(proof) = &exchange.beside.proof {
+            http.headers.push(("dpop", String::from(proof.expose()).into()));
+        }
+        Ok((http, exchange))
+    }
+
+    /// One request to the server, with the client's proof of who it is.
+    pub(crate) fn request(
+        &self,
+        endpoint: &EndpointUrl,
+        mut form: Form,
+        secret: Option<&Secret>,
+    ) -> Result<HttpRequest, Error> {
+        let mut headers = Vec::with_capacity(4);
         headers.push(("accept", "application/json".into()));
         let client_id = self.client_id.as_deref().unwrap_or_default();
-        let secret = exchange.secret().map(Secret::expose);
-        client_auth::apply(self.client_auth, client_id, secret, &mut headers, &mut form)?;
+        client_auth::apply(self.client_auth, client_id, secret.map(Secret::expose), &mut headers, &mut form)?;
         let form = form.finish();
-        let http = match self.method {
+        Ok(match self.method {
             Method::Post => {
                 headers.push(("content-type", "application/x-www-form-urlencoded".into()));
                 HttpRequest { method: "POST", url: endpoint.as_str().into(), headers, body: Some(form) }
             }
             Method::Get => HttpRequest { method: "GET", url: endpoint.with_query(&form), headers, body: None },
-        };
-        Ok((http, exchange))
+        })
     }
 }
 
@@ -132,17 +190,49 @@ impl Exchange {
                 form.push("grant_type", "refresh_token");
                 form.push("refresh_token", refresh_token.expose());
             }
+            TokenRequest::DeviceCode { device_code } => {
+                form.push("grant_type", "urn:ietf:params:oauth:grant-type:device_code");
+                form.push("device_code", device_code.expose());
+            }
+            TokenRequest::Ciba { auth_req_id } => {
+                form.push("grant_type", "urn:openid:params:grant-type:ciba");
+                form.push("auth_req_id", auth_req_id.expose());
+            }
+            TokenRequest::TokenExchange { subject_token, actor_token, .. } => {
+                let exchanged = &self.config.exchanged;
+                form.push("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange");
+                form.push("subject_token", subject_token.expose());
+                form.push("subject_token_type", &exchanged.subject_type);
+                // The type is there if the token is (STD-105).
+                if let Some(actor_token) = actor_token {
+                    form.push("actor_token", actor_token.expose());
+                    form.push("actor_token_type", &exchanged.actor_type);
+                }
+                if let Some(requested) = &exchanged.requested_type {
+                    form.push("requested_token_type", requested);
+                }
+            }
+            TokenRequest::JwtBearer { assertion, .. } => {
+                form.push("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
+                form.push("assertion", assertion.expose());
+            }
             TokenRequest::BasicGet {} => {}
         }
         let scope = self.requested_scope();
-        if !scope.is_empty() {
+        let is_elsewhere = matches!(self.request, TokenRequest::JwtBearer { .. })
+            && self.config.grant_assertion.as_ref().is_some_and(|rules| rules.scope && !rules.provided);
+        if !scope.is_empty() && !is_elsewhere {
             form.push_texts("scope", scope.iter().map(String::as_str));
         }
-        for resource in &self.config.resource {
+        for resource in self.beside.resource.as_ref().unwrap_or(&self.config.resource) {
             form.push("resource", resource);
         }
         for audience in &self.config.audience {
             form.push("audience", audience);
+        }
+        // A poll repeats nothing: the request that it is about has said it (RFC 8628 section 3.4, CIBA section 10.1).
+        if let (Some(details), false) = (&self.config.authorization_details, self.is_poll()) {
+            form.push("authorization_details", details);
         }
         for (name, value) in &self.config.parameters {
             form.push(name, value);
@@ -151,14 +241,19 @@ impl Exchange {
 
     fn requested_scope(&self) -> &[String] {
         match &self.request {
-            TokenRequest::ClientCredentials { scope } => scope.as_ref().unwrap_or(&self.config.scope),
+            TokenRequest::ClientCredentials { scope }
+            | TokenRequest::TokenExchange { scope, .. }
+            | TokenRequest::JwtBearer { scope, .. } => scope.as_ref().unwrap_or(&self.config.scope),
             TokenRequest::Refresh { scope, .. } => scope.as_deref().unwrap_or_default(),
-            TokenRequest::Code { .. } | TokenRequest::BasicGet {} => &[],
+            TokenRequest::Code { .. }
+            | TokenRequest::DeviceCode { .. }
+            | TokenRequest::Ciba { .. }
+            | TokenRequest::BasicGet {} => &[],
         }
     }
 
     fn secret(&self) -> Option<&Secret> {
-        match (&self.provided, &self.config.credential) {
+        match (&self.beside.secret, &self.config.credential) {
             (Some(secret), _) | (None, Credential::Secret(secret)) => Some(secret),
             (None, _) => None,
         }
@@ -183,6 +278,12 @@ impl Exchange {
         let (first, second) = match &self.request {
             TokenRequest::Code { code, verifier, .. } => (Some(code), Some(verifier)),
             TokenRequest::Refresh { refresh_token, .. } => (Some(refresh_token), None),
+            TokenRequest::DeviceCode { device_code: secret }
+            | TokenRequest::Ciba { auth_req_id: secret }
+            | TokenRequest::JwtBearer { assertion: secret, .. } => (Some(secret), None),
+            TokenRequest::TokenExchange { subject_token, actor_token, .. } => {
+                (Some(subject_token), actor_token.as_ref())
+            }
             TokenRequest::ClientCredentials { .. } | TokenRequest::BasicGet {} => (None, None),
         };
         let reading = Reading {
@@ -191,7 +292,10 @@ impl Exchange {
             errors: &self.config.errors,
             requested_scope: self.requested_scope(),
             secrets: [self.secret(), first, second],
+            dpop: self.config.dpop.as_ref().map(|dpop| dpop.required),
+            is_exchange: matches!(self.request, TokenRequest::TokenExchange { .. }),
             started,
+            server: "the token endpoint",
             cap: self.config.policy.answer_cap,
         };
         reading.read(response).map_err(|refusal| self.explain(refusal))
@@ -199,7 +303,22 @@ impl Exchange {
 
     /// The request may be sent again if its answer is lost: nothing is used up by it.
     pub(crate) fn is_repeatable(&self) -> bool {
-        matches!(self.request, TokenRequest::ClientCredentials { .. } | TokenRequest::BasicGet {})
+        matches!(
+            self.request,
+            TokenRequest::ClientCredentials { .. }
+                | TokenRequest::TokenExchange { .. }
+                | TokenRequest::JwtBearer { .. }
+                | TokenRequest::BasicGet {}
+        )
+    }
+
+    /// What was asked for, to be asked for again with another proof.
+    pub(crate) fn into_request(self) -> TokenRequest {
+        self.request
+    }
+
+    fn is_poll(&self) -> bool {
+        matches!(self.request, TokenRequest::DeviceCode { .. } | TokenRequest::Ciba { .. })
     }
 
     /// The refresh token that is being spent.
@@ -210,8 +329,9 @@ impl Exchange {
         }
     }
 
-    pub(crate) fn is_code(&self) -> bool {
-        matches!(self.request, TokenRequest::Code { .. })
+    /// It is what a person has agreed to.
+    pub(crate) fn is_consent(&self) -> bool {
+        self.is_poll() || matches!(self.request, TokenRequest::Code { .. })
     }
 
     /// Names the likeliest cause of a refused client: the two encodings of Basic (P-12).

@@ -1,28 +1,38 @@
 //! Flights: one attempt each to get a token, from take-off to landing.
 //!
-//! The order within a flight: sleep, lock the store, read the client secret, write the intent, send, tell the host of a new
-//! refresh token, save, settle. What a configuration does not need is left out.
+//! The order within a flight: sleep, lock the store, gather what the request needs (the server's metadata, secrets, assertions,
+//! proofs), write the intent, send, tell the host of a new refresh token, save, settle. What a configuration does not need is
+//! left out.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::mem;
 
-use crate::assertion::Assertion;
 use crate::cache::{Held, Key, Outcome, Refresh, RefreshState};
 use crate::clock::Now;
-use crate::config::{ClientAuth, Credential, Grant};
+use crate::config::Grant;
+use crate::discovery::MetadataRequest;
+use crate::errand::Question;
 use crate::error::{Error, ErrorCode};
 use crate::event::{Ask, FailureKind, Received, StoreResult, Want};
-use crate::exchange::{Exchange, TokenRequest};
-use crate::machine::{Core, Turn, closed};
+use crate::exchange::{Beside, Exchange, TokenRequest};
+use crate::jwt::UnsignedJwt;
+use crate::machine::{Arrived, Core, Turn, closed, make_held};
 use crate::notice::{NoticeKind, Reason};
 use crate::record::{Record, fingerprint};
+use crate::request::HttpRequest;
 use crate::response::{HttpResponse, Refusal, Verdict};
 use crate::secret::Secret;
 use crate::step::{FlightId, OpId, Operation, Provision, StoreCommand};
 use crate::token::TokenSet;
+use crate::url::EndpointUrl;
+use gather::{Ingredient, Ingredients};
+use poll::Polling;
 use store::save;
 
+pub(crate) mod gather;
+pub(crate) mod poll;
 mod store;
 
 /// One attempt to get a token, shared by all who wait for it.
@@ -34,8 +44,10 @@ pub(crate) struct Flight {
     /// It sleeps until then, on the boot clock.
     pub(crate) asleep_until: Option<i64>,
     work: Work,
-    /// The client secret, or an assertion, read or made for this flight.
-    secret: Option<Secret>,
+    /// What the next request needs beside what it asks for.
+    pub(crate) ingredients: Ingredients,
+    /// The request was made again because its proof was refused.
+    proven_again: bool,
     /// The store's lock is ours.
     locked: bool,
     /// The token arrived dead once, and was asked for again.
@@ -56,17 +68,14 @@ pub(crate) struct Flight {
 pub(crate) struct Work {
     subject: Option<String>,
     scope: Option<Vec<String>>,
+    resource: Option<Vec<String>>,
     reason: Reason,
     /// Neither the token in hand nor the store's will do.
     insists: bool,
-    code: Option<Code>,
-}
-
-/// A person's consent, to be used once.
-pub(crate) struct Code {
-    pub(crate) code: Secret,
-    pub(crate) redirect_uri: String,
-    pub(crate) verifier: Secret,
+    /// What a person has agreed to: it is sent once, however that ends (STD-15).
+    request: Option<TokenRequest>,
+    /// What a person has yet to agree to.
+    poll: Option<Polling>,
 }
 
 impl Work {
@@ -74,12 +83,28 @@ impl Work {
         Self { insists: ask.force, ..Self::new(&ask.want, reason) }
     }
 
-    pub(crate) fn exchange(want: &Want, code: Code) -> Self {
-        Self { code: Some(code), ..Self::new(want, Reason::Exchanged) }
+    pub(crate) fn exchange(want: &Want, request: TokenRequest) -> Self {
+        Self { request: Some(request), ..Self::new(want, Reason::Exchanged) }
+    }
+
+    pub(crate) fn poll(want: &Want, poll: Polling) -> Self {
+        Self { poll: Some(poll), ..Self::new(want, Reason::Exchanged) }
     }
 
     fn new(want: &Want, reason: Reason) -> Self {
-        Self { subject: want.subject.clone(), scope: want.scope.clone(), reason, insists: false, code: None }
+        Self {
+            subject: want.subject.clone(),
+            scope: want.scope.clone(),
+            resource: want.resource.clone(),
+            reason,
+            insists: false,
+            request: None,
+            poll: None,
+        }
+    }
+
+    fn is_consent(&self) -> bool {
+        self.reason == Reason::Exchanged
     }
 }
 
@@ -105,8 +130,12 @@ enum What {
         exchange: Exchange,
         started: Now,
     },
-    Secret,
-    Signature(Assertion),
+    /// A request that brings no token.
+    Ask(Question),
+    /// The server's metadata. Nobody's flight: others may wait for it too.
+    Metadata(MetadataRequest),
+    Given(Ingredient),
+    Signature(Ingredient, UnsignedJwt),
     Rotated,
     Lock,
     Release,
@@ -143,6 +172,11 @@ impl Operations {
         *self = Self { count: self.count, ..Self::default() };
     }
 
+    fn put_back(&mut self, op: OpId, pending: Pending) {
+        self.ends.insert((pending.until, op));
+        self.pending.insert(op, pending);
+    }
+
     fn of(&self, flight: FlightId) -> Vec<OpId> {
         self.pending.iter().filter(|(_, pending)| pending.flight == flight).map(|(op, _)| *op).collect()
     }
@@ -177,7 +211,8 @@ impl Core {
             left: left.max(0),
             asleep_until,
             work,
-            secret: None,
+            ingredients: Ingredients::default(),
+            proven_again: false,
             locked: false,
             redone: false,
             unkept: false,
@@ -226,29 +261,12 @@ impl Core {
     }
 
     fn begin(&mut self, id: FlightId, turn: &mut Turn<'_>) {
-        if self.config.store.is_some() {
+        let is_poll = self.flights.get(&id).is_some_and(|flight| flight.work.poll.is_some());
+        // Nobody else's token comes of a poll, and it may go on for minutes.
+        if self.config.store.is_some() && !is_poll {
             self.lock(id, turn);
         } else {
-            self.read_secret(id, turn);
-        }
-    }
-
-    fn read_secret(&mut self, id: FlightId, turn: &mut Turn<'_>) {
-        let until = turn.now.boot.saturating_add(self.config.request_timeout);
-        if matches!(self.config.credential, Credential::Provided { .. }) {
-            let op = self.operations.add(id, until, What::Secret);
-            let what = match self.config.client_auth {
-                ClientAuth::KeyJwt => Provision::ClientAssertion,
-                _ => Provision::ClientSecret,
-            };
-            turn.step.operations.push(Operation::Provide { op, flight: id, what, until });
-        } else if let Some(assertion) = self.config.assertion(turn.now, turn.entropy) {
-            let (key, alg) = (assertion.key.clone(), assertion.algorithm.as_str().into());
-            let input = assertion.input.clone();
-            let op = self.operations.add(id, until, What::Signature(assertion));
-            turn.step.operations.push(Operation::Sign { op, flight: id, key, alg, input, until });
-        } else {
-            self.write_intent(id, turn);
+            self.gather(id, turn);
         }
     }
 
@@ -258,7 +276,7 @@ impl Core {
         let entry = self.cache.find(&flight.key);
         let refresh = entry.and_then(|entry| entry.refresh());
         let (true, Some(entry), Some(refresh)) =
-            (flight.work.code.is_none() && self.config.store.is_some(), entry, refresh)
+            (!flight.work.is_consent() && self.config.store.is_some(), entry, refresh)
         else {
             self.send(id, turn);
             return;
@@ -275,21 +293,14 @@ impl Core {
     }
 
     fn send(&mut self, id: FlightId, turn: &mut Turn<'_>) {
-        let built = self.token_request(id).and_then(|request| {
-            // Taken, because an assertion is good for one attempt (STD-87).
-            let read = self.flights.get_mut(&id).and_then(|flight| flight.secret.take());
-            let secret = match (&self.config.credential, self.config.client_auth) {
-                (Credential::Secret(secret), ClientAuth::SecretJwt) => {
-                    Some(self.config.secret_assertion(secret, turn.now, turn.entropy)?)
-                }
-                (Credential::Provided { .. }, ClientAuth::SecretJwt) => {
-                    let secret = read.unwrap_or_else(|| Secret::new(""));
-                    self.config.check_secret(&secret)?;
-                    Some(self.config.secret_assertion(&secret, turn.now, turn.entropy)?)
-                }
-                _ => read,
-            };
-            self.config.build_with(request, secret)
+        // Taken, because an assertion and a proof are good for one attempt (STD-87, STD-119).
+        let Some(mut ingredients) = self.flights.get_mut(&id).map(|flight| mem::take(&mut flight.ingredients)) else {
+            return;
+        };
+        let built = self.token_request(id, &mut ingredients).and_then(|request| {
+            let secret = self.client_secret(ingredients.client, turn)?;
+            let resource = self.flights.get(&id).and_then(|flight| flight.work.resource.clone());
+            self.config.compose(request, Beside { secret, proof: ingredients.proof, resource })
         });
         let (request, exchange) = match built {
             Ok(built) => built,
@@ -316,27 +327,75 @@ impl Core {
         turn.step.operations.push(Operation::Send { op, flight: id, request, tls_id, until, cap });
     }
 
-    fn token_request(&mut self, id: FlightId) -> Result<TokenRequest, Error> {
+    fn token_request(&mut self, id: FlightId, given: &mut Ingredients) -> Result<TokenRequest, Error> {
         let Some(flight) = self.flights.get_mut(&id) else { return Err(closed()) };
         // A code is used up here, whatever becomes of the request (STD-15).
-        if let Some(Code { code, redirect_uri, verifier }) = flight.work.code.take() {
-            return Ok(TokenRequest::Code { code, redirect_uri, verifier });
+        if let Some(request) = flight.work.request.take() {
+            return Ok(request);
+        }
+        if let Some(poll) = &flight.work.poll {
+            return Ok(poll.request());
         }
         let scope = flight.work.scope.clone();
         match self.config.grant {
             Grant::ClientCredentials => Ok(TokenRequest::ClientCredentials { scope }),
             Grant::BasicGet | Grant::ApiToken => Ok(TokenRequest::BasicGet {}),
-            Grant::AuthorizationCode => match self.cache.find(&flight.key).and_then(|entry| entry.refresh()) {
-                // The grant's whole scope is meant if the parameter is left out (RFC 6749 section 6).
-                Some(refresh) => Ok(TokenRequest::Refresh { refresh_token: refresh.token.clone(), scope: None }),
-                None => Err(reauthorization_required(false)),
+            Grant::TokenExchange => match given.subject_token.take() {
+                Some(subject_token) => {
+                    Ok(TokenRequest::TokenExchange { subject_token, actor_token: given.actor_token.take(), scope })
+                }
+                None => Err(no_subject_token()),
             },
+            Grant::JwtBearer => {
+                // It is gathered before anything is sent.
+                let assertion = given.grant.take().unwrap_or_else(|| Secret::new(""));
+                Ok(TokenRequest::JwtBearer { assertion, scope })
+            }
+            Grant::AuthorizationCode | Grant::DeviceCode | Grant::Ciba => {
+                match self.cache.find(&flight.key).and_then(|entry| entry.refresh()) {
+                    // The grant's whole scope is meant if the parameter is left out (RFC 6749 section 6).
+                    Some(refresh) => Ok(TokenRequest::Refresh { refresh_token: refresh.token.clone(), scope: None }),
+                    None => Err(reauthorization_required(false)),
+                }
+            }
         }
+    }
+
+    pub(crate) fn send_question(
+        &mut self,
+        id: FlightId,
+        request: HttpRequest,
+        question: Question,
+        turn: &mut Turn<'_>,
+    ) {
+        self.send_aside(id, request, What::Ask(question), turn);
+    }
+
+    pub(crate) fn send_metadata(
+        &mut self,
+        id: FlightId,
+        request: HttpRequest,
+        asked: MetadataRequest,
+        turn: &mut Turn<'_>,
+    ) {
+        self.send_aside(id, request, What::Metadata(asked), turn);
+    }
+
+    fn send_aside(&mut self, id: FlightId, request: HttpRequest, what: What, turn: &mut Turn<'_>) {
+        let until = turn.now.boot.saturating_add(self.config.request_timeout);
+        let op = self.operations.add(id, until, what);
+        let (tls_id, cap) = (self.config.tls_id.clone(), self.config.policy.answer_cap);
+        turn.step.operations.push(Operation::Send { op, flight: id, request, tls_id, until, cap });
+    }
+
+    /// Takes note of what an answer tells about proofs. Says whether a proof would now come out another.
+    pub(crate) fn learn(&mut self, endpoint: Option<&EndpointUrl>, headers: &[(String, String)], now: Now) -> bool {
+        endpoint.is_some_and(|endpoint| self.servers.learn(&endpoint.origin(), headers, now.wall))
     }
 
     /// Whether a flight would have anything to send.
     pub(crate) fn can_renew(&self, key: Key) -> Result<(), Error> {
-        if self.config.grant != Grant::AuthorizationCode {
+        if !self.config.grant.needs_a_person() {
             return Ok(());
         }
         match self.cache.find(&key).and_then(|entry| entry.refresh()) {
@@ -372,11 +431,35 @@ impl Core {
             }
             return;
         };
-        let What::Send { exchange, started } = pending.what else { return };
+        let id = pending.flight;
+        let (exchange, started) = match pending.what {
+            What::Send { exchange, started } => (exchange, started),
+            What::Ask(question) => return self.question_answered(id, question, response, turn),
+            What::Metadata(request) => return self.metadata_answered(id, request, response, turn),
+            _ => return,
+        };
+        let learned = self.learn(self.config.token_endpoint.clone().as_ref(), response.headers, turn.now);
         match exchange.read(response, started) {
-            Ok(token) => self.arrive(pending.flight, &exchange, token, turn),
-            Err(refusal) => self.refused(pending.flight, &exchange, received.status, refusal, turn),
+            Ok(token) => self.arrive(id, &exchange, token, turn),
+            Err(refusal) if learned && self.may_prove_again(id, &refusal.error) => {
+                // It was refused for its proof alone, before the server looked at the rest (RFC 9449 section 8).
+                if let Some(flight) = self.flights.get_mut(&id) {
+                    flight.proven_again = true;
+                    if exchange.is_consent() && flight.work.poll.is_none() {
+                        flight.work.request = Some(exchange.into_request());
+                    }
+                }
+                self.gather(id, turn);
+            }
+            Err(refusal) => self.refused(id, &exchange, received.status, refusal, turn),
         }
+    }
+
+    /// Whether the request may be made once more with another proof (STD-124).
+    fn may_prove_again(&self, id: FlightId, error: &Error) -> bool {
+        error.code() == ErrorCode::InvalidDpopProof
+            && self.config.dpop.is_some()
+            && self.flights.get(&id).is_some_and(|flight| !flight.proven_again)
     }
 
     pub(crate) fn failed(&mut self, op: OpId, kind: FailureKind, turn: &mut Turn<'_>) {
@@ -389,14 +472,16 @@ impl Core {
                 }
                 self.lost(id, &exchange, kind, turn);
             }
-            What::Secret => {
+            What::Ask(question) => self.fail(id, lost(kind, question.server()), turn),
+            What::Metadata(request) => self.metadata_lost(id, request, lost(kind, "the server's metadata"), turn),
+            What::Given(ingredient) => {
                 let error = Error::new(
                     ErrorCode::HostError,
-                    "the function that gives the client secret or assertion failed: see its own error",
+                    alloc::format!("the function that gives {} failed: see its own error", ingredient.name()),
                 );
                 self.fail(id, passing(error), turn);
             }
-            What::Signature(_) => {
+            What::Signature(..) => {
                 let error = Error::new(
                     ErrorCode::HostError,
                     "the signer failed, so the client could not prove who it is: see its own error",
@@ -416,16 +501,14 @@ impl Core {
         let Some(pending) = self.operations.take(op) else { return };
         let id = pending.flight;
         match (pending.what, value) {
-            (What::Secret, Some(value)) => {
-                if let Some(flight) = self.flights.get_mut(&id) {
-                    flight.secret = Some(value);
-                }
-                self.write_intent(id, turn);
+            (What::Given(ingredient), Some(value)) => {
+                self.add_ingredient(id, ingredient, value);
+                self.gather(id, turn);
             }
-            (What::Secret, None) => {
+            (What::Given(ingredient), None) => {
                 let error = Error::new(
                     ErrorCode::HostError,
-                    "the function that gives the client secret or assertion gave nothing: it must give a string",
+                    alloc::format!("the function that gives {} gave nothing: it must give a string", ingredient.name()),
                 );
                 self.fail(id, passing(error), turn);
             }
@@ -435,15 +518,13 @@ impl Core {
     }
 
     pub(crate) fn signed(&mut self, op: OpId, signature: &str, turn: &mut Turn<'_>) {
-        let Some(Pending { flight: id, what: What::Signature(assertion), .. }) = self.operations.take(op) else {
+        let Some(Pending { flight: id, what: What::Signature(ingredient, jwt), .. }) = self.operations.take(op) else {
             return;
         };
-        match assertion.signed(signature) {
-            Ok(assertion) => {
-                if let Some(flight) = self.flights.get_mut(&id) {
-                    flight.secret = Some(assertion);
-                }
-                self.write_intent(id, turn);
+        match jwt.signed(signature) {
+            Ok(jwt) => {
+                self.add_ingredient(id, ingredient, jwt);
+                self.gather(id, turn);
             }
             Err(error) => self.fail(id, passing(error), turn),
         }
@@ -458,7 +539,7 @@ impl Core {
         let aged = set.oddities.iter().any(|oddity| matches!(oddity, NoticeKind::Aged(_)));
         if (set.lifetime > 0 || aged) && life <= 0 && exchange.is_repeatable() && !flight.redone {
             flight.redone = true;
-            self.read_secret(id, turn);
+            self.gather(id, turn);
             return;
         }
         let reason = flight.work.reason;
@@ -467,6 +548,7 @@ impl Core {
         for oddity in set.oddities {
             turn.notice(oddity, Some(key), Some(id));
         }
+        let kind = self.kind_of(&set.token_type);
         let rotated = self.take_refresh_token(key, exchange, set.refresh_token, set.scope.as_deref(), turn);
         let before = self.cache.find(&key).and_then(|entry| entry.held.clone()).filter(|held| held.left(now) > 0);
         let renews = before.as_ref().is_none_or(|before| {
@@ -477,7 +559,8 @@ impl Core {
             Some(before) => Held { flight: id, ..before },
             None => {
                 let generation = self.cache.find(&key).map_or(0, |entry| entry.generation).saturating_add(1);
-                self.make_held(key, set.access_token, set.scope.as_deref(), expires, life, id, generation)
+                let arrived = Arrived { key, access_token: set.access_token, scope: set.scope, kind, expires, life };
+                make_held(arrived, id, generation)
             }
         };
         if let Some(flight) = self.flights.get_mut(&id) {
@@ -513,7 +596,8 @@ impl Core {
         }
         let rare = self.cache.find_mut(&key)?.rare();
         let old = rare.refresh.take();
-        let current = old.as_ref().is_none_or(|old| exchange.is_code() || Some(&old.token) == exchange.refresh_token());
+        let current =
+            old.as_ref().is_none_or(|old| exchange.is_consent() || Some(&old.token) == exchange.refresh_token());
         if !current {
             // A late answer to an older token: what we have is newer.
             rare.refresh = old;
@@ -524,7 +608,7 @@ impl Core {
         let told = new.clone().filter(|new| old.as_ref().is_none_or(|old| old.token != *new));
         let token = new.or_else(|| old.map(|old| old.token))?;
         rare.refresh = Some(Refresh { token, state: RefreshState::Unspent, scope });
-        if replaces && !exchange.is_code() {
+        if replaces && !exchange.is_consent() {
             turn.notice(NoticeKind::Rotated, Some(key), None);
         }
         told
@@ -592,6 +676,11 @@ impl Core {
     fn refused(&mut self, id: FlightId, exchange: &Exchange, status: u16, mut refusal: Refusal, turn: &mut Turn<'_>) {
         let Some(flight) = self.flights.get(&id) else { return };
         let key = flight.key;
+        if flight.work.poll.is_some() {
+            self.poll_refused(id, refusal, turn);
+            return;
+        }
+        self.doubt_metadata(id, status);
         let salvaged = refusal.refresh_token.take();
         if salvaged.is_some() {
             self.take_refresh_token(key, exchange, salvaged, None, turn);
@@ -616,36 +705,18 @@ impl Core {
     /// No answer came.
     fn lost(&mut self, id: FlightId, exchange: &Exchange, kind: FailureKind, turn: &mut Turn<'_>) {
         let Some(key) = self.flights.get(&id).map(|flight| flight.key) else { return };
-        let error = match kind {
-            FailureKind::Timeout => Error::new(
-                ErrorCode::Timeout,
-                "the token endpoint did not answer in time: see whether it can be reached, or raise `request_timeout`",
-            ),
-            FailureKind::NotSent => Error::new(
-                ErrorCode::TransportFailed,
-                "the token endpoint could not be reached: check the address, the network, `proxy` and `ca`",
-            ),
-            FailureKind::TooLarge => Error::new(
-                ErrorCode::AnswerTooLarge,
-                "the token endpoint's answer is longer than `answer_cap`: see whether the address is right",
-            ),
-            FailureKind::Abandoned => Error::new(
-                ErrorCode::TransportFailed,
-                "the request to the token endpoint was abandoned by the host: keep the process running while it is out",
-            ),
-            FailureKind::HostError => {
-                Error::new(ErrorCode::HostError, "the host's HTTP client failed: see its own error")
-            }
-            FailureKind::MaybeSent => Error::new(
-                ErrorCode::TransportFailed,
-                "the connection to the token endpoint broke before the answer was complete: it is tried again",
-            ),
-        };
+        let refusal = lost(kind, "the token endpoint");
+        if self.flights.get(&id).is_some_and(|flight| flight.work.poll.is_some()) {
+            self.poll_refused(id, refusal, turn);
+            return;
+        }
+        if kind == FailureKind::NotSent {
+            self.doubt_metadata(id, 404);
+        }
         if exchange.refresh_token().is_some() {
             self.mark_refresh_token(key, exchange, kind != FailureKind::NotSent);
         }
-        let verdict = if kind == FailureKind::TooLarge { Verdict::Unexpected } else { Verdict::Transient };
-        self.fail(id, Refusal { verdict, error, retry_after: None, refresh_token: None }, turn);
+        self.fail(id, refusal, turn);
     }
 
     /// Notes what is known of a refresh token that was just sent.
@@ -701,16 +772,26 @@ impl Core {
             rare.trouble = None;
         }
         let generation = entry.generation;
-        let held = self.make_held(key, set.access_token, set.scope.as_deref(), expires, life, FlightId(0), generation);
+        let kind = self.kind_of(&set.token_type);
+        let arrived = Arrived { key, access_token: set.access_token, scope: set.scope, kind, expires, life };
+        let held = make_held(arrived, FlightId(0), generation);
         self.cache.hold(key, Some(held));
         turn.notice(NoticeKind::Fetched(Reason::Cold), Some(key), None);
     }
 
     /// Ends a flight with a failure, and says how long nothing is tried.
-    fn fail(&mut self, id: FlightId, refusal: Refusal, turn: &mut Turn<'_>) {
+    pub(crate) fn fail(&mut self, id: FlightId, refusal: Refusal, turn: &mut Turn<'_>) {
+        if self.errands.contains_key(&id) {
+            let error = match refusal.retry_after {
+                Some(pause) => refusal.error.with_retry_after(pause.min(self.config.policy.retry_after_max)),
+                None => refusal.error,
+            };
+            self.finish_errand(id, Err(error), turn);
+            return;
+        }
         let Some(flight) = self.flights.get(&id) else { return };
         let key = flight.key;
-        let code = flight.work.reason == Reason::Exchanged;
+        let code = flight.work.is_consent();
         self.release(id, turn);
         if !code {
             self.trouble(key, refusal.verdict, refusal.error.clone(), refusal.retry_after, turn);
@@ -729,7 +810,7 @@ impl Core {
 
     /// Whether a flight is for a code that a person has just agreed to.
     pub(crate) fn is_exchange(&self, id: FlightId) -> bool {
-        self.flights.get(&id).is_some_and(|flight| flight.work.reason == Reason::Exchanged)
+        self.flights.get(&id).is_some_and(|flight| flight.work.is_consent())
     }
 
     /// Ends the key's flight, if there is one, in favour of a code: what it brings would belong to an older consent. Those who
@@ -737,10 +818,12 @@ impl Core {
     pub(crate) fn give_way(&mut self, key: Key, turn: &mut Turn<'_>) {
         let Some(id) = self.cache.find(&key).and_then(|entry| entry.flight) else { return };
         for op in self.operations.of(id) {
-            match self.operations.take(op).map(|pending| pending.what) {
-                Some(What::Send { exchange, started }) if !exchange.is_code() => {
+            match self.operations.take(op) {
+                Some(Pending { what: What::Send { exchange, started }, .. }) if !exchange.is_consent() => {
                     self.operations.remember(op, key, exchange, started);
                 }
+                // Others may wait for it.
+                Some(pending @ Pending { what: What::Metadata(_), .. }) => self.operations.put_back(op, pending),
                 _ => {}
             }
         }
@@ -752,6 +835,23 @@ impl Core {
             ))
         });
         self.settle(id, outcome, turn);
+    }
+
+    /// Ends the wait for a person's answer before there is one.
+    pub(crate) fn drop_consent(&mut self, id: FlightId, error: Error, turn: &mut Turn<'_>) {
+        let Some(key) = self.flights.get(&id).map(|flight| flight.key) else { return };
+        for op in self.operations.of(id) {
+            match self.operations.take(op) {
+                Some(pending @ Pending { what: What::Metadata(_), .. }) => self.operations.put_back(op, pending),
+                Some(Pending { what: What::Send { exchange, started }, .. }) => {
+                    // The person may have agreed in this moment: what comes of it is kept.
+                    self.operations.remember(op, key, exchange, started);
+                }
+                _ => {}
+            }
+        }
+        self.release(id, turn);
+        self.settle(id, Some(Outcome::Refused(error)), turn);
     }
 
     pub(crate) fn settle_with_error(&mut self, id: FlightId, error: Error, last: bool, turn: &mut Turn<'_>) {
@@ -774,18 +874,54 @@ impl Core {
     }
 }
 
-fn flight_reread(flight: Option<&mut Flight>) -> bool {
-    flight.is_none_or(|flight| core::mem::replace(&mut flight.reread, true))
+/// What became of a request without an answer. `server` is who was asked.
+fn lost(kind: FailureKind, server: &str) -> Refusal {
+    let (code, why) = match kind {
+        FailureKind::Timeout => {
+            (ErrorCode::Timeout, "did not answer in time: see whether it can be reached, or raise `request_timeout`")
+        }
+        FailureKind::NotSent => {
+            (ErrorCode::TransportFailed, "could not be reached: check the address, the network, `proxy` and `ca`")
+        }
+        FailureKind::TooLarge => {
+            (ErrorCode::AnswerTooLarge, "gave an answer longer than `answer_cap`: see whether the address is right")
+        }
+        FailureKind::Abandoned => (
+            ErrorCode::TransportFailed,
+            "was asked, and the host abandoned the request: keep the process running while it is out",
+        ),
+        FailureKind::HostError => {
+            (ErrorCode::HostError, "was not asked, because the host's HTTP client failed: see its own error")
+        }
+        FailureKind::MaybeSent => (
+            ErrorCode::TransportFailed,
+            "was asked, and the connection broke before the answer was complete: it is tried again",
+        ),
+    };
+    let verdict = if kind == FailureKind::TooLarge { Verdict::Unexpected } else { Verdict::Transient };
+    let error = Error::new(code, alloc::format!("{server} {why}"));
+    Refusal { verdict, error, retry_after: None, refresh_token: None }
 }
 
-fn passing(error: Error) -> Refusal {
+fn flight_reread(flight: Option<&mut Flight>) -> bool {
+    flight.is_none_or(|flight| mem::replace(&mut flight.reread, true))
+}
+
+pub(crate) fn passing(error: Error) -> Refusal {
     Refusal { verdict: Verdict::Transient, error, retry_after: None, refresh_token: None }
+}
+
+fn no_subject_token() -> Error {
+    Error::new(
+        ErrorCode::InvalidOption,
+        "there is no token to exchange: give one with the subject, or a function with `subject_token`",
+    )
 }
 
 fn reauthorization_required(ambiguous: bool) -> Error {
     let error = Error::new(
         ErrorCode::ReauthorizationRequired,
-        "there is no usable refresh token: send the person through `authorization_url` again",
+        "there is no usable refresh token: have the person authorize the client again, as with `authorization_url`",
     );
     if ambiguous {
         return error

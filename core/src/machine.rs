@@ -3,18 +3,22 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::mem;
 
 use crate::authorization::UsedStates;
 use crate::cache::{Cache, Entry, Held, Key, KeyPrefix, Outcome, Trouble};
 use crate::clock::{Entropy, Now};
-use crate::config::{Config, Credential, Grant};
+use crate::config::{Config, Credential, Grant, options};
+use crate::discovery::Discovered;
 use crate::entropy::{Stream, draw, part};
+use crate::errand::{Errand, Results};
 use crate::error::{Error, ErrorCode};
-use crate::event::{Ask, Event, Want};
+use crate::event::{Ask, Event, Renewed, Want};
 use crate::flight::{Flight, Operations, Work};
 use crate::notice::{Notice, NoticeKind, Reason};
+use crate::proof::Servers;
 use crate::response::Verdict;
 use crate::secret::Secret;
 use crate::step::{Answer, Call, FlightId, OpId, Step, Withdraw};
@@ -29,11 +33,18 @@ use crate::token::{Lease, Token, TokenKind};
 /// One invariant holds after every event: each cache key has at most one flight in the air.
 pub struct Core {
     pub(crate) config: Arc<Config>,
-    pub(crate) kind: Arc<TokenKind>,
+    /// What tokens of the usual type have in common, and what those of other types have.
+    kind: Arc<TokenKind>,
+    other_kinds: Vec<Arc<TokenKind>>,
     prefix: KeyPrefix,
     pub(crate) cache: Cache,
     pub(crate) flights: BTreeMap<FlightId, Flight>,
     pub(crate) operations: Operations,
+    /// What is under way for one asker alone, and what came of it.
+    pub(crate) errands: BTreeMap<FlightId, Errand>,
+    pub(crate) results: Results,
+    pub(crate) discovered: Discovered,
+    pub(crate) servers: Servers,
     pub(crate) used_states: UsedStates,
     last: Option<Now>,
     /// The part of the jitter that is ours, drawn once.
@@ -51,6 +62,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) now: Now,
     pub(crate) entropy: &'a Entropy,
     pub(crate) step: Step,
+    stream: Stream,
 }
 
 impl Turn<'_> {
@@ -58,9 +70,9 @@ impl Turn<'_> {
         self.step.notices.push(Notice { kind, key, flight });
     }
 
-    /// A text that nobody can guess. There is at most one call of this for each event.
-    pub(crate) fn stream(&self) -> Stream {
-        Stream::new(self.entropy)
+    /// A text that nobody can guess, another one each time.
+    pub(crate) fn text(&mut self) -> String {
+        self.stream.text()
     }
 }
 
@@ -71,10 +83,15 @@ impl Core {
         let config = Arc::new(config);
         Self {
             kind: Arc::new(TokenKind::new(&config)),
+            other_kinds: Vec::new(),
             prefix: KeyPrefix::new(&config),
             cache: Cache::new(config.policy.max_keys),
             flights: BTreeMap::new(),
             operations: Operations::default(),
+            errands: BTreeMap::new(),
+            results: Results::default(),
+            discovered: Discovered::new(&config),
+            servers: Servers::default(),
             used_states: UsedStates::default(),
             last: None,
             jitter: None,
@@ -95,7 +112,7 @@ impl Core {
     /// The cache key of a wish.
     #[must_use]
     pub fn key(&self, want: &Want) -> Key {
-        self.prefix.key(want, &self.config.scope)
+        self.prefix.key(want, &self.config.scope, &self.config.resource)
     }
 
     /// A caller wants a token: [`Core::handle`] with [`Event::Ask`].
@@ -123,7 +140,7 @@ impl Core {
     ///
     /// The same events with the same clocks and entropy give the same steps, byte for byte.
     pub fn handle(&mut self, event: Event, now: Now, entropy: &Entropy) -> Step {
-        let mut turn = Turn { now, entropy, step: Step::default() };
+        let mut turn = Turn { now, entropy, step: Step::default(), stream: Stream::new(entropy) };
         let turn = &mut turn;
         self.jitter.get_or_insert_with(|| draw(entropy));
         self.watch_clocks(turn);
@@ -169,12 +186,15 @@ impl Core {
                 self.close(turn);
                 None
             }
-            // No flow of this version can be taken back once its request is out, and no operation of it is a `sign`.
             Event::Signed { op, signature } => {
                 self.signed(op, &signature, turn);
                 None
             }
-            Event::Cancel { .. } => None,
+            Event::Cancel { flight } => {
+                self.cancel(flight, turn);
+                None
+            }
+            Event::Renewed(renewed) => self.renewed(renewed, turn).err().map(Answer::Fail),
         };
         let mut step = mem::take(&mut turn.step);
         step.answer = answer;
@@ -194,16 +214,18 @@ impl Core {
     }
 
     fn answer_ask(&mut self, mut ask: Ask, turn: &mut Turn<'_>) -> Answer {
-        let checked = match &ask.want.scope {
-            Some(scope) => self.config.check_scope(scope).map(Some),
-            None => Ok(None),
-        };
-        checked
-            .and_then(|scope| {
-                ask.want.scope = scope;
-                self.decide(&ask, turn)
-            })
-            .unwrap_or_else(Answer::Fail)
+        self.check_want(&mut ask.want).and_then(|()| self.decide(&ask, turn)).unwrap_or_else(Answer::Fail)
+    }
+
+    /// What a caller asks for in place of the client's own is checked like that.
+    fn check_want(&self, want: &mut Want) -> Result<(), Error> {
+        if let Some(scope) = &want.scope {
+            want.scope = Some(self.config.check_scope(scope)?);
+        }
+        if let Some(resource) = &want.resource {
+            self.config.check_resource(resource)?;
+        }
+        Ok(())
     }
 
     /// DESIGN's table of thresholds, from the outcome that was waited for down to a cold start.
@@ -393,7 +415,7 @@ impl Core {
             }
         }
         let asleep = self.flights.get(&flight).and_then(|flight| flight.asleep_until).filter(|until| *until > deadline);
-        if let Some(next) = asleep {
+        if let Some(next) = asleep.filter(|_| !self.is_exchange(flight)) {
             return Err(self.trouble_error(key, next, now));
         }
         if until <= now.boot {
@@ -451,26 +473,22 @@ impl Core {
     /// A token that needs no request: the API token that the user configured.
     fn use_api_token(&mut self, ask: &Ask, key: Key, secret: Secret, now: Now) -> Answer {
         let life = self.config.policy.max_lifetime;
-        let held = self.make_held(key, secret, None, now.plus(life), life, FlightId(0), 1);
+        let kind = self.kind.clone();
+        let arrived = Arrived { key, access_token: secret, scope: None, kind, expires: now.plus(life), life };
+        let held = make_held(arrived, FlightId(0), 1);
         self.cache.hold(key, Some(held.clone()));
         self.lend(&held, 0, ask, false)
     }
 
-    /// A token as hosts see it.
-    #[expect(clippy::too_many_arguments, reason = "each is one fact of the token")]
-    pub(crate) fn make_held(
-        &self,
-        key: Key,
-        access_token: Secret,
-        scope: Option<&str>,
-        expires: Now,
-        life: i64,
-        flight: FlightId,
-        generation: u64,
-    ) -> Held {
-        let token =
-            Token { key, generation, access_token, scope: scope.map(Arc::from), expires, kind: self.kind.clone() };
-        Held { token: Arc::new(token), life, flight }
+    /// What tokens of a type have in common.
+    pub(crate) fn kind_of(&mut self, token_type: &str) -> Arc<TokenKind> {
+        let Some(kind) = self.kind.of_type(token_type) else { return self.kind.clone() };
+        if let Some(known) = self.other_kinds.iter().find(|known| ***known == kind) {
+            return known.clone();
+        }
+        let kind = Arc::new(kind);
+        self.other_kinds.push(kind.clone());
+        kind
     }
 
     /// Hands a token out, to be asked about again when it has no more life left than `margin`.
@@ -575,10 +593,46 @@ impl Core {
         turn.step.withdraw.push(Withdraw { key, generation: None });
     }
 
+    /// A flow is given up. A renewal is nobody's to give up: others wait for it.
+    fn cancel(&mut self, id: FlightId, turn: &mut Turn<'_>) {
+        let error = Error::new(ErrorCode::Canceled, "the flow was given up by the program");
+        if self.errands.contains_key(&id) {
+            self.finish_errand(id, Err(error), turn);
+        } else if self.is_exchange(id) {
+            self.drop_consent(id, error, turn);
+        }
+    }
+
+    /// A certificate or key was replaced. Tokens that are bound to what was there before are no good any more (STD-111, STD-130).
+    fn renewed(&mut self, renewed: Renewed, turn: &mut Turn<'_>) -> Result<(), Error> {
+        let key = renewed.signing_key.map(|text| options::read_later("signing_key", &text, options::signing_key));
+        let dpop = renewed.dpop.map(|text| options::read_later("dpop", &text, options::dpop)).transpose()?;
+        let is_bound = renewed.tls_id.is_some() || dpop.is_some();
+        let mut config = Config::clone(self.discovered.configured());
+        if let Some(tls_id) = renewed.tls_id {
+            config.tls_id = Some(tls_id);
+        }
+        if let Some(key) = key.transpose()? {
+            config.signing_key = Some(key);
+        }
+        if let Some(dpop) = dpop {
+            config.dpop = Some(dpop);
+        }
+        if is_bound {
+            self.prefix = KeyPrefix::new(&config);
+            turn.step.withdraw.push(Withdraw { key: None, generation: None });
+        }
+        self.reconfigure(config);
+        Ok(())
+    }
+
     /// The child of a fork: the parent's flights and its rotating refresh tokens are not ours.
     fn forked(&mut self, turn: &mut Turn<'_>) {
         self.flights.clear();
         self.operations.forget();
+        self.errands.clear();
+        self.results = Results::default();
+        self.discovered.forget_requests();
         self.jitter = Some(draw(turn.entropy));
         self.owner = None;
         let shared_store = self.config.store.is_some();
@@ -600,6 +654,23 @@ impl Core {
         }
         turn.step.withdraw.push(Withdraw { key: None, generation: None });
     }
+}
+
+/// A token that arrived, and all that is known of it.
+pub(crate) struct Arrived {
+    pub(crate) key: Key,
+    pub(crate) access_token: Secret,
+    pub(crate) scope: Option<String>,
+    pub(crate) kind: Arc<TokenKind>,
+    pub(crate) expires: Now,
+    pub(crate) life: i64,
+}
+
+/// A token as hosts see it.
+pub(crate) fn make_held(arrived: Arrived, flight: FlightId, generation: u64) -> Held {
+    let Arrived { key, access_token, scope, kind, expires, life } = arrived;
+    let token = Token { key, generation, access_token, scope: scope.map(Arc::from), expires, kind };
+    Held { token: Arc::new(token), life, flight }
 }
 
 /// The two thresholds of a token's life, in milliseconds before its end.

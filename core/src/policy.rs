@@ -87,6 +87,8 @@ policy! {
     max_lifetime: i64, Seconds = 315_360_000_000, 1_000 to 3_153_600_000_000;
     /// The two clocks may move apart by this before it is reported.
     clock_jump: i64, Seconds = 30_000, 1_000 to 86_400_000;
+    /// How long the server's metadata is used before it is read again.
+    metadata_lifetime: i64, Seconds = 86_400_000, 60_000 to 2_592_000_000;
     /// How long the shared store may take for one command.
     store_timeout: i64, Seconds = 1_000, 1 to 60_000;
     /// The longest answer that is read, in bytes.

@@ -30,6 +30,8 @@ pub struct Profile {
     pub(crate) grants: Vec<Grant>,
     pub(crate) token: Option<TokenRequest>,
     pub(crate) authorization: Option<AuthorizationRequest>,
+    pub(crate) discovery: Option<Discovery>,
+    pub(crate) endpoints: BTreeMap<&'static str, (Template, Place)>,
     pub(crate) attach: Attach,
     pub(crate) api_token: Option<ApiToken>,
     pub(crate) api_origins: Vec<(Template, Place)>,
@@ -68,7 +70,9 @@ pub(crate) enum Format {
 /// How tokens are asked for, and what comes back.
 #[derive(Clone, Debug)]
 pub(crate) struct TokenRequest {
-    pub(crate) endpoint: (Template, Place),
+    /// None: the server's metadata tells it.
+    pub(crate) endpoint: Option<(Template, Place)>,
+    pub(crate) assertion: Option<AssertionRules>,
     pub(crate) method: Method,
     pub(crate) client_auth: Vec<ClientAuth>,
     pub(crate) scope: Option<ScopeRules>,
@@ -77,6 +81,32 @@ pub(crate) struct TokenRequest {
     pub(crate) missing_lifetime: Option<MissingLifetime>,
     pub(crate) soft_margin: Option<i64>,
     pub(crate) rotation_grace: Option<i64>,
+}
+
+/// Where the server tells about itself (RFC 8414).
+#[derive(Clone, Debug)]
+pub(crate) struct Discovery {
+    pub(crate) issuer: (Template, Place),
+    pub(crate) forms: Vec<MetadataForm>,
+}
+
+/// The two forms of a metadata document's address (RFC 8414 sections 3 and 5).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum MetadataForm {
+    /// `/.well-known/oauth-authorization-server`, between host and path.
+    OAuth,
+    /// `/.well-known/openid-configuration`, behind the path.
+    OpenId,
+}
+
+/// What the assertion says that is the grant.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AssertionRules {
+    pub(crate) issuer: Option<Template>,
+    pub(crate) subject: Option<Template>,
+    pub(crate) audience: Option<Template>,
+    pub(crate) scope: bool,
+    pub(crate) claims: Vec<(String, Template)>,
 }
 
 /// What is known about a provider's scopes.
@@ -90,7 +120,8 @@ pub(crate) struct ScopeRules {
 /// How a person authorizes a client.
 #[derive(Clone, Debug)]
 pub(crate) struct AuthorizationRequest {
-    pub(crate) endpoint: (Template, Place),
+    /// None: the server's metadata tells it.
+    pub(crate) endpoint: Option<(Template, Place)>,
     pub(crate) issuer: Option<(Template, Place)>,
     pub(crate) iss_required: bool,
     pub(crate) parameters: Vec<(String, Template)>,
@@ -217,6 +248,10 @@ pub(crate) fn standard_answer() -> AnswerShape {
 pub(crate) const GRANTS: &[(&str, Grant)] = &[
     ("client_credentials", Grant::ClientCredentials),
     ("authorization_code", Grant::AuthorizationCode),
+    ("device_code", Grant::DeviceCode),
+    ("ciba", Grant::Ciba),
+    ("token_exchange", Grant::TokenExchange),
+    ("jwt_bearer", Grant::JwtBearer),
     ("basic_get", Grant::BasicGet),
     ("api_token", Grant::ApiToken),
 ];
@@ -227,6 +262,8 @@ pub(crate) const CLIENT_AUTH: &[(&str, ClientAuth)] = &[
     ("client_secret_post", ClientAuth::Body),
     ("client_secret_jwt", ClientAuth::SecretJwt),
     ("private_key_jwt", ClientAuth::KeyJwt),
+    ("tls_client_auth", ClientAuth::Tls),
+    ("self_signed_tls_client_auth", ClientAuth::SelfSignedTls),
     ("none", ClientAuth::None),
 ];
 

@@ -36,6 +36,9 @@ pub(crate) struct StoredToken {
     pub(crate) access_token: Secret,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) scope: Option<String>,
+    /// Its type, if that is not the profile's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) token_type: Option<String>,
     pub(crate) expires: i64,
     pub(crate) life: i64,
 }
@@ -56,6 +59,8 @@ impl Record {
             token: held.map(|held| StoredToken {
                 access_token: held.token.access_token.clone(),
                 scope: held.token.scope.as_deref().map(String::from),
+                token_type: (held.token.is_bound() || !held.token.is_for_requests())
+                    .then(|| held.token.token_type().into()),
                 expires: held.token.expires.wall,
                 life: held.life,
             }),

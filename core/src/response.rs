@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::{fmt, str};
 
+use crate::body::Body;
 use crate::challenge;
 use crate::clock::Now;
 use crate::error::{Error, ErrorCode};
@@ -120,6 +121,12 @@ pub struct Reading<'a> {
     pub secrets: [Option<&'a Secret>; 3],
     /// Both clocks at the start of the request.
     pub started: Now,
+    /// Whether the token has to be bound to a key of the client's (RFC 9449 section 5); none if there is no such key.
+    pub dpop: Option<bool>,
+    /// Whether a token was exchanged (RFC 8693 section 2.2.1).
+    pub is_exchange: bool,
+    /// Who answers, for messages.
+    pub server: &'static str,
     /// The longest body that is read, in bytes.
     pub cap: usize,
 }
@@ -140,6 +147,25 @@ impl Reading<'_> {
             error: refusal.error.with_status(response.status),
             retry_after: header::retry_after(response.headers, self.started.wall),
             refresh_token: answer.ok().and_then(|answer| self.refresh_token(&answer).ok().flatten()),
+            ..refusal
+        })
+    }
+
+    /// Reads the answer of an endpoint that gives no token: a JSON object beside this status.
+    pub(crate) fn body<'b>(&self, expected: u16, response: &HttpResponse<'b>) -> Result<Body<'b>, Refusal> {
+        let answer = self.open(response);
+        let outcome = match (response.status == expected, answer) {
+            (true, Ok(Answer::Json(object))) => match object.find(&["error"]) {
+                Ok(None | Some(Value::Bool(false))) => Ok(Body { object, bytes: response.body }),
+                _ => Err(self.refused(&HttpResponse { status: 400, ..*response }, &Ok(Answer::Json(object)))),
+            },
+            (true, Ok(Answer::Form(_))) => Err(self.unreadable(response, Unreadable::Not(MediaType::Form))),
+            (true, Err(unreadable)) => Err(self.unreadable(response, unreadable)),
+            (false, answer) => Err(self.refused(response, &answer)),
+        };
+        outcome.map_err(|refusal| Refusal {
+            error: refusal.error.with_status(response.status),
+            retry_after: header::retry_after(response.headers, self.started.wall),
             ..refusal
         })
     }
@@ -171,6 +197,11 @@ impl Reading<'_> {
         self.check_success(answer)?;
         let mut oddities = Vec::new();
         let token_type = self.token_type(answer, &mut oddities)?;
+        if self.is_exchange && find(answer, &["issued_token_type"])?.is_none() {
+            return Err(unexpected(
+                "the answer does not tell what was issued (`issued_token_type`, RFC 8693 section 2.2.1): check the token endpoint",
+            ));
+        }
         Ok(TokenSet {
             access_token: self.access_token(answer, &token_type)?,
             token_type,
@@ -188,7 +219,7 @@ impl Reading<'_> {
             Some(Value::Text(token)) if !token.is_empty() => {
                 // Checked here, so that every token that exists can stand in a header (STD-45).
                 let fits = match token_type {
-                    "Bearer" => token.is_b64token() || bearer_token_ok(&token),
+                    "Bearer" | "DPoP" => token.is_b64token() || bearer_token_ok(&token),
                     _ => is_visible(&token),
                 };
                 if fits { Ok(Secret::new(token.into_owned())) } else { Err(wrong_characters(path)) }
@@ -264,6 +295,19 @@ impl Reading<'_> {
             None => None,
         };
         match (given.as_deref(), assumed) {
+            // Whoever asks for a bound token and gets another throws it away (STD-129).
+            (Some(given), _) if self.dpop == Some(true) && !given.eq_ignore_ascii_case("DPoP") => Err(refusal(
+                Verdict::Unexpected,
+                Error::new(
+                    ErrorCode::UnsupportedTokenType,
+                    "the token is not bound to the key of `dpop`: have the provider enable it, or set `required` to `false` there",
+                ),
+            )),
+            (Some(given), _) if self.dpop.is_some() && given.eq_ignore_ascii_case("DPoP") => Ok("DPoP".into()),
+            // Not an access token: good for another exchange, and not for an API (STD-106).
+            (Some(given), _) if self.is_exchange && given.eq_ignore_ascii_case(NOT_APPLICABLE) => {
+                Ok(NOT_APPLICABLE.into())
+            }
             (Some(given), _) if given.eq_ignore_ascii_case("Bearer") => Ok("Bearer".into()),
             (Some(given), Some(assumed)) if given.eq_ignore_ascii_case(assumed) => Ok(Cow::Owned(assumed.into())),
             (Some(_), _) => Err(refusal(
@@ -394,14 +438,16 @@ impl Reading<'_> {
                     _ if response.status == 401 => self.unauthenticated(response.headers),
                     Err(refusal) => refusal,
                     Ok(None) => unexpected(format!(
-                        "the token endpoint answered {} without an OAuth error code ({}): check its URL and method",
+                        "{} answered {} without an OAuth error code ({}): check its URL and method",
+                        self.server,
                         response.status,
                         describe(response, answer.as_ref().err().copied())
                     )),
                 }
             }
             status => unexpected(format!(
-                "the token endpoint answered {status}, but only 200 brings a token: check its URL and method"
+                "{} answered {status}, which is no success here: check its URL and method",
+                self.server
             )),
         }
     }
@@ -410,10 +456,13 @@ impl Reading<'_> {
         let target = header::first(headers, "location").and_then(|location| Origin::of_request(location, true).ok());
         match target {
             Some(origin) if !self.resembles_secret(origin.as_str()) => unexpected(format!(
-                "the token endpoint redirects to `{}`, and credentials never follow a redirect: set the right endpoint",
+                "{} redirects to `{}`, and credentials never follow a redirect: set the right endpoint",
+                self.server,
                 origin.as_str()
             )),
-            _ => unexpected("the token endpoint redirects, and credentials never follow a redirect: check its URL"),
+            _ => {
+                unexpected(format!("{} redirects, and credentials never follow a redirect: check its URL", self.server))
+            }
         }
     }
 
@@ -442,7 +491,8 @@ impl Reading<'_> {
             return refusal(Verdict::Transient, Error::new(ErrorCode::TransportFailed, message));
         }
         let refusal = unexpected(format!(
-            "the token endpoint answered {} instead of a token: check its URL",
+            "{} answered {} instead of a token: check its URL",
+            self.server,
             describe(response, Some(unreadable))
         ));
         match unreadable {
@@ -595,7 +645,7 @@ fn refusal(verdict: Verdict, error: Error) -> Refusal {
     Refusal { verdict, error, retry_after: None, refresh_token: None }
 }
 
-fn unexpected(message: impl Into<Cow<'static, str>>) -> Refusal {
+pub(crate) fn unexpected(message: impl Into<Cow<'static, str>>) -> Refusal {
     refusal(Verdict::Unexpected, Error::new(ErrorCode::UnexpectedAnswer, message))
 }
 
@@ -610,14 +660,19 @@ fn wrong_characters(path: &[String]) -> Refusal {
     ))
 }
 
+/// The type of a token that is no access token (RFC 8693 section 2.2.1).
+pub(crate) const NOT_APPLICABLE: &str = "N_A";
+
 /// What RFC 6749 section 5.2 and its kin say about an error code.
 fn standard_meaning(code: &str) -> Option<(ErrorCode, Verdict)> {
     Some(match code {
         "access_denied" => (ErrorCode::AccessDenied, Verdict::Terminal),
         "invalid_client" => (ErrorCode::InvalidClient, Verdict::Terminal),
+        "invalid_dpop_proof" | "use_dpop_nonce" => (ErrorCode::InvalidDpopProof, Verdict::Terminal),
         "invalid_grant" => (ErrorCode::InvalidGrant, Verdict::Terminal),
         "invalid_request" => (ErrorCode::InvalidRequest, Verdict::Terminal),
         "invalid_scope" => (ErrorCode::InvalidScope, Verdict::Terminal),
+        "invalid_target" => (ErrorCode::InvalidTarget, Verdict::Terminal),
         "unauthorized_client" => (ErrorCode::UnauthorizedClient, Verdict::Terminal),
         "unsupported_grant_type" => (ErrorCode::UnsupportedGrantType, Verdict::Terminal),
         _ => return None,
@@ -634,6 +689,12 @@ fn advice(code: ErrorCode) -> &'static str {
             "the server does not accept the code or refresh token, which may be used up, revoked or too old: authorize again"
         }
         ErrorCode::InvalidRequest => "the server finds the request malformed: check the profile and the parameters",
+        ErrorCode::InvalidDpopProof => {
+            "the server does not accept the proof of possession: check the clock, the key of `dpop` and its algorithm"
+        }
+        ErrorCode::InvalidTarget => {
+            "the resource or audience is unknown or not allowed for this client: check `resource` and `audience`"
+        }
         ErrorCode::InvalidScope => "a scope is unknown or not allowed for this client: check `scope`",
         ErrorCode::ServerUnavailable => "the token endpoint is overloaded or out of order: try again later",
         ErrorCode::UnauthorizedClient => "this client may not use this grant: have it enabled at the provider",
@@ -910,6 +971,9 @@ mod tests {
 
         fn read(&self, status: u16, body: impl AsRef<[u8]>) -> Result<TokenSet, Refusal> {
             let reading = Reading {
+                dpop: None,
+                is_exchange: false,
+                server: "the token endpoint",
                 shape: &self.shape,
                 missing_lifetime: self.missing_lifetime,
                 errors: &self.errors,

@@ -62,6 +62,12 @@ pub enum Answer {
     },
     /// A word to an API call: see [`Verdict`].
     Verdict(Verdict),
+    /// The token is good and its proof was not (RFC 9449 section 9): attach with this call, and send the request once more.
+    Again {
+        /// The call from here on.
+        #[serde(rename = "again")]
+        call: Call,
+    },
     /// A flow's value.
     Done {
         /// The value.
@@ -103,8 +109,42 @@ pub enum Done {
         /// Headers for the answer that carries it.
         headers: Vec<(String, String)>,
     },
+    /// A person has to answer first. What to show them, and the session to go on with.
+    Pending(Pending),
+    /// What the server knows about a token (RFC 7662 section 2.2).
+    Introspection {
+        /// Whether it is good, says the server.
+        active: bool,
+        /// The whole answer, as JSON text. It is about a person, perhaps.
+        #[serde(serialize_with = "expose")]
+        introspection: Secret,
+    },
     /// Nothing more to say.
     Nothing {},
+}
+
+/// What a person has to be shown, and what a host keeps until they have answered. Durations are milliseconds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pending {
+    /// What they type in (RFC 8628 section 3.3); none where they are asked on a device of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_code: Option<String>,
+    /// Where they type it in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification_uri: Option<String>,
+    /// The same with the code in it. The code is shown all the same (STD-102).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification_uri_complete: Option<String>,
+    /// The text for a QR code: the address with the code in it if there is one (RFC 8628 section 3.3.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qr_text: Option<String>,
+    /// For how long they may take.
+    pub expires_in: i64,
+    /// The time between two polls.
+    pub interval: i64,
+    /// What `poll` goes on with: opaque, serializable and secret.
+    #[serde(serialize_with = "expose")]
+    pub session: Secret,
 }
 
 /// Something the host has to do. `until` is on the boot clock, in milliseconds.
@@ -190,6 +230,24 @@ pub enum Provision {
     ClientSecret,
     /// A client assertion that was made elsewhere, as it is now: read a file again, ask a platform (RFC 7523 section 2.2).
     ClientAssertion,
+    /// The token to be exchanged, as it is now (RFC 8693 section 2.1).
+    SubjectToken {
+        /// The user.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subject: Option<String>,
+    },
+    /// The token of who acts for the subject, as it is now.
+    ActorToken {
+        /// The user.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subject: Option<String>,
+    },
+    /// The assertion that is the grant, as it is now (RFC 7523 section 2.1).
+    Assertion {
+        /// The user.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subject: Option<String>,
+    },
     /// Save this refresh token before the access token is handed out; the result is ignored.
     Rotated {
         /// The user.
@@ -310,7 +368,7 @@ impl Call {
 
     /// The generation of the token that the request carried.
     pub(crate) fn generation(self) -> u64 {
-        self.0 >> 2
+        (self.0 & !PROVEN_AGAIN) >> 2
     }
 
     /// The token was fetched for this very call.
@@ -322,4 +380,17 @@ impl Call {
     pub(crate) fn is_retried(self) -> bool {
         self.0 & 1 != 0
     }
+
+    /// The same call, once its proof was refused and made anew.
+    pub(crate) fn with_another_proof(self) -> Self {
+        Self(self.0 | PROVEN_AGAIN)
+    }
+
+    /// The request was already sent a second time because of its proof.
+    pub(crate) fn is_proven_again(self) -> bool {
+        self.0 & PROVEN_AGAIN != 0
+    }
 }
+
+/// At the far end, so that the usual calls have short names.
+const PROVEN_AGAIN: u64 = 1 << 63;

@@ -12,6 +12,7 @@ use crate::client_auth;
 use crate::clock::Now;
 use crate::config::{Config, Grant};
 use crate::notice::NoticeKind;
+use crate::response::NOT_APPLICABLE;
 use crate::secret::Secret;
 use crate::step::Call;
 
@@ -68,8 +69,8 @@ pub struct Token {
     pub(crate) kind: Arc<TokenKind>,
 }
 
-/// What all tokens of a client have in common.
-#[derive(Debug, Eq, PartialEq)]
+/// What all tokens of a client that are of one type have in common.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct TokenKind {
     token_type: String,
     header: String,
@@ -83,7 +84,6 @@ impl TokenKind {
         let scheme = config.attach.scheme.clone();
         let basic = config.grant == Grant::ApiToken && scheme.as_deref() == Some("Basic");
         Self {
-            // Every type but Bearer was refused when the answer was read.
             token_type: scheme.clone().unwrap_or_else(|| "Bearer".into()),
             header: config.attach.header.clone(),
             scheme,
@@ -92,7 +92,34 @@ impl TokenKind {
     }
 }
 
+impl TokenKind {
+    /// The same for tokens of a type that the answer told, where that is another one.
+    pub(crate) fn of_type(&self, token_type: &str) -> Option<Self> {
+        match token_type {
+            // It has a scheme of its own (RFC 9449 section 7.1).
+            "DPoP" => Some(Self {
+                token_type: token_type.into(),
+                header: "Authorization".into(),
+                scheme: Some(token_type.into()),
+                user: None,
+            }),
+            NOT_APPLICABLE => Some(Self { token_type: token_type.into(), scheme: None, ..self.clone() }),
+            _ => None,
+        }
+    }
+}
+
 impl Token {
+    /// Whether it is bound to a key (RFC 9449), so that each request needs a proof.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.kind.token_type == "DPoP"
+    }
+
+    /// Whether it may be put on requests at all (RFC 8693 section 2.2.1).
+    pub(crate) fn is_for_requests(&self) -> bool {
+        self.kind.token_type != NOT_APPLICABLE
+    }
+
     /// Its type, as in `Bearer`.
     #[must_use]
     pub fn token_type(&self) -> &str {

@@ -47,7 +47,11 @@ pub struct Builder {
 pub(crate) struct Hooks {
     client_secret: Option<Arc<Read>>,
     client_assertion: Option<Arc<Read>>,
+    subject_token: Option<Arc<ReadFor>>,
+    actor_token: Option<Arc<ReadFor>>,
+    assertion: Option<Arc<ReadFor>>,
     sign: Option<Arc<Sign>>,
+    prove: Option<Arc<Sign>>,
     on_rotated: Option<Arc<OnRotated>>,
     pub(crate) on_notice: Option<Arc<OnNotice>>,
     pub(crate) random: Option<Arc<dyn Fn() -> Entropy + Send + Sync>>,
@@ -55,6 +59,8 @@ pub(crate) struct Hooks {
 
 /// Gives a secret as it is now; nothing if it could not be read.
 type Read = dyn Fn() -> Boxed<Option<Secret>> + Send + Sync;
+/// The same for a user.
+type ReadFor = dyn Fn(Option<String>) -> Boxed<Option<Secret>> + Send + Sync;
 /// Signs a text by an algorithm; nothing if it could not.
 type Sign = dyn Fn(String, String) -> Boxed<Option<Vec<u8>>> + Send + Sync;
 type OnNotice = dyn Fn(&Notice) + Send + Sync;
@@ -160,6 +166,70 @@ impl Builder {
             Box::pin(async move { signing.await.ok() })
         }));
         self.option("signing_key", key)
+    }
+
+    /// The key that tokens are bound to (RFC 9449), and the function that signs the proof of each request with it.
+    ///
+    /// `key` is an object with `alg`, the public key as `jwk` (RFC 7517) and perhaps `required`, which is true unless told:
+    /// then a token that is not bound to the key is refused. For the function see [`Builder::signing_key`].
+    pub fn dpop<E>(
+        mut self,
+        key: impl Into<Value>,
+        sign: impl Fn(&str, &[u8]) -> Result<Vec<u8>, E> + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.prove = Some(Arc::new(move |alg, input| Box::pin(ready(sign(&alg, input.as_bytes()).ok()))));
+        self.dpop_option(key.into())
+    }
+
+    /// Like [`Builder::dpop`], for a signer that has to wait.
+    pub fn dpop_async<E, F>(
+        mut self,
+        key: impl Into<Value>,
+        sign: impl Fn(String, Vec<u8>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<Vec<u8>, E>> + Send + 'static,
+    {
+        self.hooks.prove = Some(Arc::new(move |alg, input| {
+            let signing = sign(alg, input.into_bytes());
+            Box::pin(async move { signing.await.ok() })
+        }));
+        self.dpop_option(key.into())
+    }
+
+    fn dpop_option(self, mut key: Value) -> Self {
+        if let Value::Object(members) = &mut key {
+            members.insert("name".to_owned(), DPOP_KEY.into());
+        }
+        self.option("dpop", key)
+    }
+
+    /// A function that gives the token to be exchanged for a subject (RFC 8693 section 2.1), called before each token request.
+    pub fn subject_token_fn<S: Into<Secret>, E>(
+        mut self,
+        read: impl Fn(Option<&str>) -> Result<S, E> + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.subject_token = Some(at_once_for(read));
+        self.option("subject_token_provided", true)
+    }
+
+    /// A function that gives the token of who acts for a subject (RFC 8693 section 2.1), called before each token request.
+    pub fn actor_token_fn<S: Into<Secret>, E>(
+        mut self,
+        read: impl Fn(Option<&str>) -> Result<S, E> + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.actor_token = Some(at_once_for(read));
+        self.option("actor_token_provided", true)
+    }
+
+    /// A function that gives the assertion of the grant `jwt_bearer` for a subject (RFC 7523 section 2.1), called before each
+    /// token request.
+    pub fn assertion_fn<S: Into<Secret>, E>(
+        mut self,
+        read: impl Fn(Option<&str>) -> Result<S, E> + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.assertion = Some(at_once_for(read));
+        self.option("assertion_provided", true)
     }
 
     /// The scope set to ask for.
@@ -317,9 +387,25 @@ impl Hooks {
         self.client_assertion.as_ref()?().await
     }
 
+    /// The token to be exchanged; none if it could not be read.
+    pub(crate) async fn subject_token(&self, subject: Option<String>) -> Option<Secret> {
+        self.subject_token.as_ref()?(subject).await
+    }
+
+    /// The token of who acts for the subject; none if it could not be read.
+    pub(crate) async fn actor_token(&self, subject: Option<String>) -> Option<Secret> {
+        self.actor_token.as_ref()?(subject).await
+    }
+
+    /// The assertion that is the grant; none if it could not be read.
+    pub(crate) async fn assertion(&self, subject: Option<String>) -> Option<Secret> {
+        self.assertion.as_ref()?(subject).await
+    }
+
     /// The signature, as the core takes it; none if there is no signer or it failed.
-    pub(crate) async fn sign(&self, alg: String, input: String) -> Option<String> {
-        Some(URL_SAFE_NO_PAD.encode(self.sign.as_ref()?(alg, input).await?))
+    pub(crate) async fn sign(&self, key: &str, alg: String, input: String) -> Option<String> {
+        let signer = if key == DPOP_KEY { &self.prove } else { &self.sign };
+        Some(URL_SAFE_NO_PAD.encode(signer.as_ref()?(alg, input).await?))
     }
 
     /// Whether the new refresh token is safe.
@@ -338,6 +424,15 @@ impl Hooks {
 fn at_once<S: Into<Secret>, E>(read: impl Fn() -> Result<S, E> + Send + Sync + 'static) -> Arc<Read> {
     Arc::new(move || Box::pin(ready(read().ok().map(Into::into))))
 }
+
+fn at_once_for<S: Into<Secret>, E>(
+    read: impl Fn(Option<&str>) -> Result<S, E> + Send + Sync + 'static,
+) -> Arc<ReadFor> {
+    Arc::new(move |subject| Box::pin(ready(read(subject.as_deref()).ok().map(Into::into))))
+}
+
+/// The core's name for the key of proofs, by which it is told from the key of assertions.
+pub(crate) const DPOP_KEY: &str = "dpop";
 
 fn after_a_wait<S: Into<Secret>, E, F>(read: impl Fn() -> F + Send + Sync + 'static) -> Arc<Read>
 where

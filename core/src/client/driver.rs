@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::error::{Error, ErrorCode};
 use crate::event::{Event, FailureKind, Received};
 use crate::machine::Core;
-use crate::step::{self, Done, FlightId, OpId, Operation, Provision, Verdict, Withdraw};
+use crate::step::{self, Call, Done, FlightId, OpId, Operation, Provision, Verdict, Withdraw};
 
 /// What differs between threads and tasks.
 pub(crate) trait Host: Send + Sync + Sized + 'static {
@@ -83,6 +83,7 @@ pub(crate) enum Answer {
     Wait(Wait),
     Headers(Vec<(String, String)>),
     Verdict(Verdict),
+    Again(Call),
     Done(Done),
 }
 
@@ -157,6 +158,7 @@ impl<H: Host> Shared<H> {
             }
             step::Answer::Headers { headers } => Ok(Answer::Headers(headers)),
             step::Answer::Verdict(verdict) => Ok(Answer::Verdict(verdict)),
+            step::Answer::Again { call } => Ok(Answer::Again(call)),
             step::Answer::Done { done } => Ok(Answer::Done(done)),
             step::Answer::Fail(error) => Err(error),
         });
@@ -217,6 +219,9 @@ impl<H: Host> Shared<H> {
                 let provided = match what {
                     Provision::ClientSecret => self.hooks.client_secret().await.map(Some),
                     Provision::ClientAssertion => self.hooks.client_assertion().await.map(Some),
+                    Provision::SubjectToken { subject } => self.hooks.subject_token(subject).await.map(Some),
+                    Provision::ActorToken { subject } => self.hooks.actor_token(subject).await.map(Some),
+                    Provision::Assertion { subject } => self.hooks.assertion(subject).await.map(Some),
                     Provision::Rotated { subject, refresh_token } => {
                         self.hooks.rotated(subject, refresh_token).await.then_some(None)
                     }
@@ -233,7 +238,7 @@ impl<H: Host> Shared<H> {
                 }
                 Event::Tick { flight }
             }
-            Operation::Sign { op, alg, input, .. } => match self.hooks.sign(alg, input).await {
+            Operation::Sign { op, key, alg, input, .. } => match self.hooks.sign(&key, alg, input).await {
                 Some(signature) => Event::Signed { op, signature },
                 None => Event::Failed { op, kind: FailureKind::HostError },
             },

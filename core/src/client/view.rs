@@ -92,7 +92,8 @@ impl<H: Host> View<H> {
         let want = Want { subject: Some(subject), ..self.want.clone() };
         if let Some(refresh_token) = refresh_token {
             let on_rotated = self.shared.hooks.wants_rotated();
-            self.start(Flow::Adopt(Adopt { want: want.clone(), refresh_token, on_rotated }))?;
+            let refresh_token = Some(refresh_token);
+            self.start(Flow::Adopt(Adopt { want: want.clone(), refresh_token, on_rotated, ..Adopt::default() }))?;
         }
         Ok(Self::new(self.shared.clone(), want))
     }
@@ -167,7 +168,8 @@ impl<H: Host> View<H> {
         for _ in 0..=3 {
             let call_of = token.as_ref().map_or(Call::new(0, false, false), |token| token.call);
             let (want, method, url) = (self.want.clone(), method.into(), url.into());
-            let answer = self.ask(Event::Attach(Attach { want, call: call_of, method, url, insecure_query }))?;
+            let attach = Attach { want, call: call_of, method, url, insecure_query, after: None };
+            let answer = self.ask(Event::Attach(attach))?;
             match (answer, token) {
                 (Answer::Verdict(_), _) => token = Some(self.acquire(TokenOptions::default(), call, None).await?),
                 (answer, Some(token)) => return Ok((token, answer)),
@@ -226,7 +228,7 @@ impl<H: Host> View<H> {
         session: Secret,
         subject: Option<String>,
     ) -> Result<Token, Error> {
-        let view = Self::new(self.shared.clone(), Want { subject: subject.clone(), scope: None });
+        let view = Self::new(self.shared.clone(), Want { subject: subject.clone(), ..Want::default() });
         let on_rotated = self.shared.hooks.wants_rotated();
         match view.start(Flow::Exchange(CodeExchange { callback, session, subject, on_rotated }))? {
             Answer::Wait(wait) => {
@@ -256,7 +258,7 @@ impl<H: Host> View<H> {
 
     /// Begins a flow. Where a person is behind it, what is drawn must not be foreseeable.
     fn start(&self, flow: Flow) -> Result<Answer, Error> {
-        let start = Start { flow, deadline: None };
+        let start = Start { flow, deadline: None, after: None };
         self.shared.ask(Event::Start(start), Some((self.key, &self.slot)), &self.shared.entropy()?)
     }
 }

@@ -7,14 +7,16 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{
-    Algorithm, AssertionRules, ClientAuth, Config, Credential, Grant, OPTIONS, SigningKey, StoreConfig,
-    check_credential, missing,
+    Algorithm, AssertionRules, ClientAuth, Config, Credential, Dpop, Exchanged, Grant, GrantAssertion, OPTIONS,
+    SigningKey, StoreConfig, check_absolute_uri, check_credential, missing,
 };
-use crate::document::{Field, Object, Value};
+use crate::assertion::SECRET_LEAST;
+use crate::document::{self, Field, Kind, Object, Place, Value};
 use crate::error::Error;
 use crate::grammar;
 use crate::policy::Policy;
-use crate::profile::{CLIENT_AUTH, GRANTS, Profile, TokenRequest};
+use crate::profile::{CLIENT_AUTH, GRANTS, Profile};
+use crate::proof;
 
 /// Says why a text is not accepted.
 type Check = fn(&str) -> Result<(), String>;
@@ -63,10 +65,14 @@ impl<'a> Given<'a> {
     }
 
     /// Refuses an option that would have no effect: whoever wrote it believes that it has one.
-    pub(super) fn refuse_unused(&self, grant: Grant, token: Option<&TokenRequest>) -> Result<(), Error> {
+    pub(super) fn refuse_unused(&self, grant: Grant, profile: &Profile) -> Result<(), Error> {
         let is_token_requested = grant != Grant::ApiToken;
         let is_oauth = is_token_requested && grant != Grant::BasicGet;
-        let has_scope = is_oauth || is_token_requested && token.is_some_and(|token| token.scope.is_some());
+        let has_scope =
+            is_oauth || is_token_requested && profile.token.as_ref().is_some_and(|token| token.scope.is_some());
+        let is_exchange = grant == Grant::TokenExchange;
+        let is_assertion = grant == Grant::JwtBearer;
+        let is_authorized = grant == Grant::AuthorizationCode;
         for (name, is_used, instead) in [
             ("api_token", !is_token_requested, "leave it out, or set `grant` to `api_token`"),
             ("client_secret", is_token_requested, "the API token is the option `api_token`"),
@@ -79,7 +85,21 @@ impl<'a> Given<'a> {
             ("scope", has_scope, "leave it out"),
             ("resource", is_oauth, "leave it out"),
             ("audience", is_oauth, "leave it out"),
-            ("redirect_uri", grant == Grant::AuthorizationCode, "leave it out"),
+            ("dpop", is_oauth, "leave it out"),
+            ("certificate_bound", is_oauth, "leave it out"),
+            ("authorization_details", is_oauth, "leave it out"),
+            ("redirect_uri", is_authorized, "leave it out"),
+            ("pushed_authorization", is_authorized, "leave it out"),
+            ("request_object", is_authorized, "leave it out"),
+            ("subject_token_provided", is_exchange, "set `grant` to `token_exchange`"),
+            ("subject_token_type", is_exchange, "set `grant` to `token_exchange`"),
+            ("actor_token_provided", is_exchange, "set `grant` to `token_exchange`"),
+            ("actor_token_type", is_exchange, "set `grant` to `token_exchange`"),
+            ("requested_token_type", is_exchange, "set `grant` to `token_exchange`"),
+            ("assertion_provided", is_assertion, "set `grant` to `jwt_bearer`"),
+            ("assertion_issuer", is_assertion, "set `grant` to `jwt_bearer`"),
+            ("assertion_subject", is_assertion, "set `grant` to `jwt_bearer`"),
+            ("assertion_claims", is_assertion, "set `grant` to `jwt_bearer`"),
         ] {
             if let Some(field) = self.0.get(name).filter(|_| !is_used) {
                 return Err(field.place.error(format!("has no use with the grant `{}`: {instead}", grant.as_str())));
@@ -88,21 +108,111 @@ impl<'a> Given<'a> {
         Ok(())
     }
 
-    /// The way to authenticate that was asked for, or the profile's first: for a client without a secret, `none`.
-    pub(super) fn client_auth(&mut self, allowed: &[ClientAuth]) -> Result<ClientAuth, Error> {
+    /// The way to authenticate that was asked for; or the profile's first that the credential is good for, and all of those,
+    /// among which a server's metadata may choose.
+    pub(super) fn client_auth(
+        &mut self,
+        grant: Grant,
+        allowed: &[ClientAuth],
+    ) -> Result<(ClientAuth, Vec<ClientAuth>), Error> {
         if let Some(field) = self.take_one("client_auth") {
-            return field.one_of(&narrowed(CLIENT_AUTH, allowed));
+            return Ok((field.one_of(&narrowed(CLIENT_AUTH, allowed))?, Vec::new()));
         }
+        let has = |name: &str| self.0.contains_key(name);
         // What was given says how, where the profile permits it.
-        let signs = self.0.contains_key("signing_key") || self.0.contains_key("client_assertion_provided");
-        if signs && allowed.contains(&ClientAuth::KeyJwt) {
-            return Ok(ClientAuth::KeyJwt);
+        let signs = has("client_assertion_provided") || has("signing_key") && grant != Grant::JwtBearer;
+        let has_secret = has("client_secret") || has("client_secret_provided");
+        let long_enough = match self.0.get("client_secret").map(|field| &field.value) {
+            Some(Value::Text(secret)) => secret.expose().len() >= SECRET_LEAST,
+            _ => true,
+        };
+        let fits = |method: &ClientAuth| match method {
+            ClientAuth::KeyJwt => signs,
+            ClientAuth::Tls | ClientAuth::SelfSignedTls => has("tls_id") && !has_secret && !signs,
+            ClientAuth::None => !has_secret && !signs,
+            ClientAuth::SecretJwt => has_secret && !signs && long_enough,
+            ClientAuth::BasicForm | ClientAuth::BasicRaw | ClientAuth::Body => has_secret && !signs,
+        };
+        let mut choices: Vec<ClientAuth> = allowed.iter().copied().filter(fits).collect();
+        // A certificate says more than nothing does.
+        choices.sort_by_key(|method| *method == ClientAuth::None);
+        let first = choices.first().or(allowed.first()).copied().unwrap_or(ClientAuth::BasicForm);
+        Ok((first, choices))
+    }
+
+    /// The key that signs assertions.
+    pub(super) fn signing_key(&self) -> Result<Option<SigningKey>, Error> {
+        self.0.get("signing_key").cloned().map(signing_key).transpose()
+    }
+
+    /// The key that tokens are bound to.
+    pub(super) fn dpop(&mut self) -> Result<Option<Dpop>, Error> {
+        self.take_one("dpop").map(dpop).transpose()
+    }
+
+    /// What is asked for in detail (RFC 9396 section 2).
+    pub(super) fn authorization_details(&mut self) -> Result<Option<String>, Error> {
+        self.take_one("authorization_details").map(authorization_details).transpose()
+    }
+
+    /// What is exchanged for what.
+    pub(super) fn exchanged(&mut self) -> Result<Exchanged, Error> {
+        let mut kind = |name: &str| self.take_one(name).map(token_kind).transpose();
+        let subject_type = kind("subject_token_type")?;
+        let actor_type = kind("actor_token_type")?;
+        let requested_type = kind("requested_token_type")?;
+        let access_token = || format!("{TOKEN_KIND}access_token");
+        Ok(Exchanged {
+            subject_type: subject_type.unwrap_or_else(access_token),
+            actor_type: actor_type.unwrap_or_else(access_token),
+            requested_type,
+            subject_provided: self.boolean("subject_token_provided")?.unwrap_or(false),
+            actor_provided: self.boolean("actor_token_provided")?.unwrap_or(false),
+        })
+    }
+
+    /// What the assertion says that is the grant: the profile's rules with the user's put over them.
+    pub(super) fn grant_assertion(
+        &mut self,
+        grant: Grant,
+        rules: Option<GrantAssertion>,
+    ) -> Result<Option<GrantAssertion>, Error> {
+        if grant != Grant::JwtBearer {
+            return Ok(None);
         }
-        let has_secret = self.0.contains_key("client_secret") || self.0.contains_key("client_secret_provided");
-        if !has_secret && allowed.contains(&ClientAuth::None) {
-            return Ok(ClientAuth::None);
+        let mut rules = rules.unwrap_or_default();
+        rules.provided = self.boolean("assertion_provided")?.unwrap_or(false);
+        let key = self.0.get("signing_key");
+        match (rules.provided, key) {
+            (false, None) => {
+                return Err(missing(
+                    "signing_key",
+                    "the key that signs the assertion; or set `assertion_provided`, and give a function for it",
+                ));
+            }
+            (true, Some(field)) if !self.0.contains_key("client_auth") => {
+                return Err(field.place.error("stands beside `assertion_provided`: keep one of the two"));
+            }
+            _ => {}
         }
-        Ok(allowed.first().copied().unwrap_or(ClientAuth::BasicForm))
+        for (name, claim) in [("assertion_issuer", &mut rules.issuer), ("assertion_subject", &mut rules.subject)] {
+            if let Some(field) = self.take_one(name) {
+                *claim = Some(checked(field, |text| grammar::check(text, grammar::NO_CONTROLS))?);
+            }
+        }
+        if let Some(field) = self.take_one("assertion_claims") {
+            for (name, field) in field.entries()? {
+                if REGISTERED_CLAIMS.contains(&&*name) {
+                    return Err(field
+                        .place
+                        .error("is a claim that has an option of its own, or that is made anew each time"));
+                }
+                let value = field.text()?;
+                rules.claims.retain(|(known, _)| *known != name);
+                rules.claims.push((name, value));
+            }
+        }
+        Ok(Some(rules))
     }
 
     pub(super) fn credentials(&mut self, config: &mut Config) -> Result<(), Error> {
@@ -119,7 +229,10 @@ impl<'a> Given<'a> {
                 .error("has no use without `client_secret_provided` or `client_assertion_provided`: leave it out"));
         }
         let key = self.take_one("signing_key");
-        if let Some(field) = key.as_ref().or(asserted.as_ref()).filter(|_| config.client_auth != ClientAuth::KeyJwt) {
+        let is_used = config.grant_assertion.as_ref().is_some_and(|rules| !rules.provided) || config.request_object;
+        if let Some(field) =
+            key.as_ref().filter(|_| !is_used).or(asserted.as_ref()).filter(|_| config.client_auth != ClientAuth::KeyJwt)
+        {
             let method = config.client_auth.as_str();
             return Err(field.place.error(format!(
                 "has no use with the client authentication `{method}`: set `client_auth` to `private_key_jwt`"
@@ -128,7 +241,7 @@ impl<'a> Given<'a> {
         let signs = match config.client_auth {
             ClientAuth::SecretJwt => true,
             ClientAuth::KeyJwt => !is_asserted,
-            _ => false,
+            _ => is_used,
         };
         self.assertion(config, signs)?;
 
@@ -150,6 +263,15 @@ impl<'a> Given<'a> {
                 }
                 None => Credential::None,
             },
+            (_, ClientAuth::Tls | ClientAuth::SelfSignedTls) => match secret.or(provided.filter(|_| is_provided)) {
+                Some(field) => {
+                    return Err(field.place.error(format!(
+                        "has no use with the client authentication `{}`: leave one of the two out",
+                        config.client_auth.as_str()
+                    )));
+                }
+                None => Credential::Certificate,
+            },
             (_, ClientAuth::KeyJwt) => match (secret.or(provided), key, is_asserted) {
                 (Some(field), ..) => {
                     return Err(field.place.error(
@@ -159,7 +281,7 @@ impl<'a> Given<'a> {
                 (None, Some(field), true) => {
                     return Err(field.place.error("stands beside `client_assertion_provided`: keep one of the two"));
                 }
-                (None, Some(field), false) => Credential::Key(signing_key(field)?),
+                (None, Some(_), false) => Credential::Key,
                 (None, None, true) => Credential::Provided {
                     name: name.map(Field::filled).transpose()?.unwrap_or_else(|| "client_assertion".to_owned()),
                 },
@@ -191,7 +313,10 @@ impl<'a> Given<'a> {
 
         let is_basic_api_token =
             config.grant == Grant::ApiToken && config.attach.scheme.as_deref().is_some_and(is_basic);
-        let is_needed = config.grant != Grant::ApiToken || is_basic_api_token;
+        let is_anonymous = config.grant == Grant::JwtBearer
+            && config.client_auth == ClientAuth::None
+            && config.grant_assertion.as_ref().is_some_and(|rules| rules.provided || rules.issuer.is_some());
+        let is_needed = (config.grant != Grant::ApiToken || is_basic_api_token) && !is_anonymous;
         config.client_id = match client_id {
             None if is_needed => return Err(missing("client_id", "the client's identifier at the provider")),
             None => None,
@@ -223,8 +348,10 @@ impl<'a> Given<'a> {
             };
         }
         let issuer = config.authorization.as_ref().and_then(|authorization| authorization.issuer.clone());
+        let issuer = config.discovery.as_ref().map(|discovery| discovery.issuer.clone()).or(issuer);
+        let theirs = config.grant_assertion.as_ref().and_then(|rules| rules.audience.clone());
         config.assertion = AssertionRules {
-            audience: Some(match (audience, issuer) {
+            audience: Some(match (audience, issuer.or(theirs)) {
                 (Some(field), _) => checked(field, |text| grammar::check(text, grammar::GRAPHIC))?,
                 (None, Some(issuer)) => issuer,
                 (None, None) => {
@@ -277,13 +404,81 @@ fn check_api_token(text: &str, scheme: Option<&str>) -> Result<(), String> {
     }
 }
 
-fn signing_key(field: Field<'_>) -> Result<SigningKey, Error> {
+/// Reads what the option `signing_key` is about. `alg` is one algorithm, or a list of which the server's metadata chooses.
+pub(crate) fn signing_key(field: Field<'_>) -> Result<SigningKey, Error> {
+    let mut object = field.object()?;
+    let name = object.require("name")?.filled()?;
+    let alg = object.require("alg")?;
+    let place = alg.place.clone();
+    let algorithms = match alg.value {
+        Value::List(_) => {
+            alg.list()?.into_iter().map(|field| field.one_of(Algorithm::ALL)).collect::<Result<Vec<_>, _>>()?
+        }
+        _ => [alg.one_of(Algorithm::ALL)?].into(),
+    };
+    if algorithms.is_empty() {
+        return Err(place.error("is empty: name the algorithms that the key is for"));
+    }
+    let id = object.take("kid").map(Field::filled).transpose()?;
+    object.end()?;
+    Ok(SigningKey { name, algorithms, id })
+}
+
+/// Reads what the option `dpop` is about.
+pub(crate) fn dpop(field: Field<'_>) -> Result<Dpop, Error> {
     let mut object = field.object()?;
     let name = object.require("name")?.filled()?;
     let algorithm = object.require("alg")?.one_of(Algorithm::ALL)?;
-    let id = object.take("kid").map(Field::filled).transpose()?;
+    let jwk = proof::public_key(object.require("jwk")?, algorithm)?;
+    let required = object.take("required").map_or(Ok(true), Field::boolean)?;
     object.end()?;
-    Ok(SigningKey { name, algorithm, id })
+    Ok(Dpop { name, algorithm, thumbprint: proof::thumbprint(&jwk), jwk, required })
+}
+
+/// A JSON array of objects that each name their `type` (RFC 9396 section 2), as it is or as text; given back as text.
+pub(crate) fn authorization_details(field: Field<'_>) -> Result<String, Error> {
+    let place = field.place.clone();
+    if let Value::Text(text) = &field.value {
+        let read = document::parse(text.expose(), Kind::Options)
+            .map_err(|_| place.error("is not JSON: an array of objects is allowed (RFC 9396 section 2)"))?;
+        return authorization_details(Field { place, value: read.value });
+    }
+    let json = field.value.to_json();
+    let entries = field.list()?;
+    if entries.is_empty() {
+        return Err(place.error("is empty: leave it out"));
+    }
+    for entry in entries {
+        entry.object()?.require("type")?.filled()?;
+    }
+    Ok(json)
+}
+
+/// A token's type: a URI, or one of the short names that stand for RFC 8693 section 3's.
+fn token_kind(field: Field<'_>) -> Result<String, Error> {
+    let place = field.place.clone();
+    let text = field.filled()?;
+    if TOKEN_KINDS.contains(&&*text) {
+        return Ok(TOKEN_KIND.to_owned() + &text);
+    }
+    if check_absolute_uri(&text).is_err() {
+        let allowed = document::alternatives(TOKEN_KINDS.iter().copied());
+        return Err(place.error(format!("is no token type: a URI is allowed, or {allowed}")));
+    }
+    Ok(text)
+}
+
+const TOKEN_KIND: &str = "urn:ietf:params:oauth:token-type:";
+/// RFC 8693 section 3.
+const TOKEN_KINDS: &[&str] = &["access_token", "refresh_token", "id_token", "saml1", "saml2", "jwt"];
+/// What is said by other options, or made anew for each assertion.
+const REGISTERED_CLAIMS: &[&str] = &["iss", "sub", "aud", "exp", "iat", "jti"];
+
+/// Reads the text of a single option that came later, with an event.
+pub(crate) fn read_later<T>(name: &str, text: &str, read: fn(Field<'_>) -> Result<T, Error>) -> Result<T, Error> {
+    let place = Place::option(name);
+    let parsed = document::parse(text, Kind::Options).map_err(|_| place.error("is not JSON"))?;
+    read(Field { place, value: parsed.value })
 }
 
 fn is_basic(scheme: &str) -> bool {

@@ -6,11 +6,12 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Attachment, Authorization, Grant, missing};
+use super::{Attachment, Authorization, Discovery, Endpoints, Grant, GrantAssertion, missing};
 use crate::document::{Field, Object, Place};
 use crate::error::Error;
 use crate::grammar;
-use crate::profile::{Profile, Template};
+use crate::metadata::well_known;
+use crate::profile::{AssertionRules, Profile, Template};
 use crate::url::{EndpointUrl, Origin};
 
 /// A profile's variables and their values.
@@ -84,6 +85,81 @@ impl<'p> Variables<'p> {
         Ok(url)
     }
 
+    /// The same for what may be left out: none if a variable that may be left out was.
+    pub(super) fn optional_url(
+        &self,
+        url: &(Template, Place),
+        allow_loopback_http: bool,
+    ) -> Result<Option<EndpointUrl>, Error> {
+        match self.fill(&url.0)? {
+            Some(_) => self.url(url, allow_loopback_http).map(Some),
+            // Without metadata there is nobody else to tell it.
+            None if self.profile.discovery.is_none() => self.url(url, allow_loopback_http).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn discovery(&self, allow_loopback_http: bool) -> Result<Option<Discovery>, Error> {
+        let Some(discovery) = &self.profile.discovery else { return Ok(None) };
+        let issuer = self.issuer(&discovery.issuer, allow_loopback_http, true)?.unwrap_or_default();
+        let urls = discovery.forms.iter().map(|form| well_known(&issuer, *form)).collect();
+        Ok(Some(Discovery { issuer, urls }))
+    }
+
+    pub(super) fn endpoints(&self, allow_loopback_http: bool) -> Result<Endpoints, Error> {
+        let theirs = &self.profile.endpoints;
+        let read = |name: &str| match theirs.get(name) {
+            Some((template, place)) => match self.fill(template)? {
+                Some(_) => self.url(&(template.clone(), place.clone()), allow_loopback_http).map(Some),
+                None => Ok(None),
+            },
+            None => Ok(None),
+        };
+        Ok(Endpoints {
+            device_authorization: read("device_authorization")?,
+            backchannel_authentication: read("backchannel_authentication")?,
+            pushed_authorization_request: read("pushed_authorization_request")?,
+            introspection: read("introspection")?,
+            revocation: read("revocation")?,
+            registration: read("registration")?,
+        })
+    }
+
+    pub(super) fn assertion(&self, rules: &AssertionRules) -> Result<GrantAssertion, Error> {
+        let fill = |template: &Option<Template>| match template {
+            Some(template) => self.fill(template),
+            None => Ok(None),
+        };
+        Ok(GrantAssertion {
+            issuer: fill(&rules.issuer)?,
+            subject: fill(&rules.subject)?,
+            audience: fill(&rules.audience)?,
+            scope: rules.scope,
+            claims: self.parameters(&rules.claims)?,
+            ..GrantAssertion::default()
+        })
+    }
+
+    /// An issuer identifier (RFC 8414 section 2). It is compared letter by letter, so it is kept as it was written.
+    fn issuer(
+        &self,
+        (template, place): &(Template, Place),
+        allow_loopback_http: bool,
+        required: bool,
+    ) -> Result<Option<String>, Error> {
+        let text = if required { Some(self.fill_required(template)?) } else { self.fill(template)? };
+        let Some(text) = text else { return Ok(None) };
+        let flaw = match EndpointUrl::parse(&text, allow_loopback_http) {
+            Err(why) => Some(why),
+            Ok(_) if text.contains('?') => Some("an issuer has no query".to_owned()),
+            Ok(_) => None,
+        };
+        match flaw {
+            Some(why) => Err(place.error(format!("is not accepted: {why}"))),
+            None => Ok(Some(text)),
+        }
+    }
+
     pub(super) fn parameters(&self, templates: &[(String, Template)]) -> Result<Vec<(String, String)>, Error> {
         let filled = templates.iter().map(|(name, template)| Ok((name, self.fill(template)?)));
         filled
@@ -126,25 +202,21 @@ impl<'p> Variables<'p> {
 
     pub(super) fn authorization(&self, allow_loopback_http: bool) -> Result<Option<Authorization>, Error> {
         let Some(request) = &self.profile.authorization else {
-            return Ok(None);
+            // The server's metadata tells where.
+            return Ok(self.discovery(allow_loopback_http)?.map(|discovery| Authorization {
+                endpoint: None,
+                issuer: Some(discovery.issuer),
+                iss_required: false,
+                parameters: Vec::new(),
+            }));
         };
-        let mut issuer = None;
-        if let Some((template, place)) = &request.issuer {
-            if let Some(text) = self.fill(template)? {
-                // RFC 8414 section 2. It is compared letter by letter, so it is kept as it was written.
-                let flaw = match EndpointUrl::parse(&text, allow_loopback_http) {
-                    Err(why) => Some(why),
-                    Ok(_) if text.contains('?') => Some("an issuer has no query".to_owned()),
-                    Ok(_) => None,
-                };
-                if let Some(why) = flaw {
-                    return Err(place.error(format!("is not accepted: {why}")));
-                }
-                issuer = Some(text);
-            }
-        }
+        let issuer = match &request.issuer {
+            Some(issuer) => self.issuer(issuer, allow_loopback_http, false)?,
+            None => self.discovery(allow_loopback_http)?.map(|discovery| discovery.issuer),
+        };
+        let endpoint = request.endpoint.as_ref().map(|url| self.optional_url(url, allow_loopback_http));
         Ok(Some(Authorization {
-            endpoint: self.url(&request.endpoint, allow_loopback_http)?,
+            endpoint: endpoint.transpose()?.flatten(),
             iss_required: request.iss_required && issuer.is_some(),
             issuer,
             parameters: self.parameters(&request.parameters)?,
@@ -154,8 +226,14 @@ impl<'p> Variables<'p> {
     /// The variables that the server sees when it makes a token or looks at one.
     pub(super) fn identity(&self) -> Vec<(String, String)> {
         let token = self.profile.token.iter();
-        let templates =
-            token.flat_map(|token| token.parameters.iter().map(|(_, template)| template).chain([&token.endpoint.0]));
+        let templates = token.flat_map(|token| {
+            token
+                .parameters
+                .iter()
+                .map(|(_, template)| template)
+                .chain(token.endpoint.iter().map(|(template, _)| template))
+        });
+        let templates = templates.chain(self.profile.discovery.iter().map(|discovery| &discovery.issuer.0));
         let templates = templates.chain(self.profile.attach.headers.iter().map(|(_, template)| template));
         let names: Vec<&str> = templates.flat_map(Template::variables).collect();
         let values = self.values.iter().filter(|(name, _)| names.contains(&&***name));

@@ -5,10 +5,9 @@ use core::mem;
 use super::{What, passing, reauthorization_required};
 use crate::cache::{Entry, Key, Refresh, RefreshState};
 use crate::clock::Now;
-use crate::config::Grant;
 use crate::error::{Error, ErrorCode};
 use crate::event::StoreResult;
-use crate::machine::{Core, Turn};
+use crate::machine::{Arrived, Core, Turn, make_held};
 use crate::notice::NoticeKind;
 use crate::record::{Record, fingerprint};
 use crate::response::{Refusal, Verdict};
@@ -26,7 +25,7 @@ impl Core {
     }
 
     pub(super) fn lock(&mut self, id: FlightId, turn: &mut Turn<'_>) {
-        let owner = self.owner.get_or_insert_with(|| turn.stream().text()).clone();
+        let owner = self.owner.get_or_insert_with(|| turn.text()).clone();
         let timeout = self.config.store.map_or(0, |store| store.timeout);
         // Longer than all that is done under the lock can take: read a secret, write, send, write.
         let ttl = self.config.request_timeout.saturating_add(timeout).saturating_mul(2);
@@ -54,7 +53,13 @@ impl Core {
             What::Reread => self.reread_answered(id, result, turn),
             What::Save(record) => self.save_answered(id, record, result, turn),
             What::SaveAgain { key, record } => self.save_again_answered(key, record, &result, turn),
-            What::Release | What::Send { .. } | What::Secret | What::Signature(_) | What::Rotated => {}
+            What::Release
+            | What::Send { .. }
+            | What::Ask(_)
+            | What::Metadata(_)
+            | What::Given(_)
+            | What::Signature(..)
+            | What::Rotated => {}
         }
     }
 
@@ -82,8 +87,8 @@ impl Core {
     /// Client credentials can be asked for without the store; a rotation must not be started without it.
     fn without_store(&mut self, id: FlightId, turn: &mut Turn<'_>) {
         let Some(flight) = self.flights.get(&id) else { return };
-        if self.config.grant != Grant::AuthorizationCode || flight.work.code.is_some() {
-            self.read_secret(id, turn);
+        if !self.config.grant.needs_a_person() || flight.work.is_consent() {
+            self.gather(id, turn);
             return;
         }
         let error = Error::new(
@@ -97,7 +102,7 @@ impl Core {
     fn adopt_record(&mut self, id: FlightId, text: Option<Secret>, turn: &mut Turn<'_>) {
         let now = turn.now;
         let Some(flight) = self.flights.get(&id) else { return };
-        let (key, insists, is_code) = (flight.key, flight.work.insists, flight.work.code.is_some());
+        let (key, insists, is_code) = (flight.key, flight.work.insists, flight.work.is_consent());
         let record = text.as_ref().and_then(Record::read);
         let Some(entry) = self.cache.find_mut(&key) else { return };
         entry.rare().stored = text;
@@ -126,15 +131,9 @@ impl Core {
                 let enough = left > self.margins(life).soft || left > 0 && self.waits_for_expiry(key);
                 if enough && !insists {
                     let generation = self.cache.find(&key).map_or(1, |entry| entry.generation);
-                    let held = self.make_held(
-                        key,
-                        stored.access_token,
-                        stored.scope.as_deref(),
-                        expires,
-                        life,
-                        id,
-                        generation,
-                    );
+                    let kind = self.kind_of(stored.token_type.as_deref().unwrap_or_default());
+                    let (access_token, scope) = (stored.access_token, stored.scope);
+                    let held = make_held(Arrived { key, access_token, scope, kind, expires, life }, id, generation);
                     self.release(id, turn);
                     self.land(id, held, true, turn);
                     turn.step
@@ -144,7 +143,7 @@ impl Core {
                 }
             }
         }
-        self.read_secret(id, turn);
+        self.gather(id, turn);
     }
 
     fn intent_answered(&mut self, id: FlightId, record: Secret, result: StoreResult, turn: &mut Turn<'_>) {

@@ -9,8 +9,8 @@ use core::cell::RefCell;
 
 use super::template::{Part, is_name};
 use super::{
-    ApiToken, Attach, AuthorizationRequest, CLIENT_AUTH, Format, GRANTS, Meaning, Profile, ScopeRules, Template,
-    TokenRequest, Variable, standard_answer,
+    ApiToken, AssertionRules, Attach, AuthorizationRequest, CLIENT_AUTH, Discovery, Format, GRANTS, Meaning,
+    MetadataForm, Profile, ScopeRules, Template, TokenRequest, Variable, standard_answer,
 };
 use crate::config::{ClientAuth, Grant, Method, OPTIONS};
 use crate::document::{self, Field, Place, Value, near};
@@ -38,9 +38,17 @@ impl Profile {
         };
         let templates = Templates { variables: &variables, used: RefCell::default() };
         let grants = distinct(object.require("grants")?, GRANTS)?;
-        let token = object.take("token").map(|field| templates.read_token(field, &grants)).transpose()?;
-        let authorization =
-            object.take("authorization").map(|field| templates.read_authorization(field)).transpose()?;
+        let discovery = object.take("discovery").map(|field| templates.read_discovery(field)).transpose()?;
+        let endpoints = match object.take("endpoints") {
+            Some(field) => templates.read_endpoints(field)?,
+            None => BTreeMap::new(),
+        };
+        let token =
+            object.take("token").map(|field| templates.read_token(field, &grants, discovery.is_some())).transpose()?;
+        let authorization = object
+            .take("authorization")
+            .map(|field| templates.read_authorization(field, discovery.is_some()))
+            .transpose()?;
         let attach = match object.take("attach") {
             Some(field) => templates.read_attach(field)?,
             None => Attach {
@@ -77,6 +85,8 @@ impl Profile {
             grants,
             token,
             authorization,
+            discovery,
+            endpoints,
             attach,
             api_token,
             api_origins,
@@ -96,7 +106,11 @@ impl Profile {
         for grant in &self.grants {
             let (section, is_there) = match grant {
                 Grant::ApiToken => ("api_token", self.api_token.is_some()),
-                Grant::AuthorizationCode if self.token.is_some() => ("authorization", self.authorization.is_some()),
+                Grant::AuthorizationCode if self.token.is_some() => {
+                    ("authorization", self.authorization.is_some() || self.discovery.is_some())
+                }
+                Grant::DeviceCode if self.token.is_some() => self.needs_endpoint("device_authorization"),
+                Grant::Ciba if self.token.is_some() => self.needs_endpoint("backchannel_authentication"),
                 _ => ("token", self.token.is_some()),
             };
             if !is_there {
@@ -106,6 +120,12 @@ impl Profile {
             }
         }
         Ok(())
+    }
+}
+
+impl Profile {
+    fn needs_endpoint(&self, name: &'static str) -> (&'static str, bool) {
+        ("endpoints", self.endpoints.contains_key(name) || self.discovery.is_some())
     }
 }
 
@@ -126,16 +146,16 @@ struct Templates<'v> {
 }
 
 impl Templates<'_> {
-    fn read_token(&self, field: Field<'_>, grants: &[Grant]) -> Result<TokenRequest, Error> {
+    fn read_token(&self, field: Field<'_>, grants: &[Grant], is_discovered: bool) -> Result<TokenRequest, Error> {
         let mut object = field.object()?;
         let is_get = grants.contains(&Grant::BasicGet);
-        if is_get && grants.iter().any(|grant| matches!(grant, Grant::ClientCredentials | Grant::AuthorizationCode)) {
+        if is_get && grants.iter().any(|grant| !matches!(grant, Grant::BasicGet | Grant::ApiToken)) {
             return Err(object.place.error(
                 "cannot serve both `basic_get` and an OAuth grant, which differ in method: write two profiles",
             ));
         }
 
-        let endpoint = self.read_url(object.require("endpoint")?)?;
+        let endpoint = self.read_endpoint(&mut object, is_discovered)?;
         let method = match object.take("method") {
             Some(field) => {
                 let place = field.place.clone();
@@ -174,15 +194,69 @@ impl Templates<'_> {
             missing_lifetime: object.take("missing_lifetime").map(read_missing_lifetime).transpose()?,
             soft_margin: object.take("soft_margin").map(|field| field.duration(0, DAY)).transpose()?,
             rotation_grace: object.take("rotation_grace").map(|field| field.duration(0, DAY)).transpose()?,
+            assertion: object.take("assertion").map(|field| self.read_assertion(field)).transpose()?,
         };
         object.end()?;
         Ok(request)
     }
 
-    fn read_authorization(&self, field: Field<'_>) -> Result<AuthorizationRequest, Error> {
+    /// An endpoint that the server's metadata may tell, where the profile doesn't.
+    fn read_endpoint(
+        &self,
+        object: &mut document::Object<'_>,
+        is_discovered: bool,
+    ) -> Result<Option<(Template, Place)>, Error> {
+        match object.take("endpoint") {
+            None if is_discovered => Ok(None),
+            None => object.require("endpoint").map(|_| None),
+            Some(field) => self.read_url(field).map(Some),
+        }
+    }
+
+    fn read_discovery(&self, field: Field<'_>) -> Result<Discovery, Error> {
+        let mut object = field.object()?;
+        let issuer = self.read_url(object.require("issuer")?)?;
+        let forms = match object.take("forms") {
+            Some(field) => distinct(field, FORMS)?,
+            None => [MetadataForm::OAuth, MetadataForm::OpenId].into(),
+        };
+        object.end()?;
+        Ok(Discovery { issuer, forms })
+    }
+
+    fn read_endpoints(&self, field: Field<'_>) -> Result<BTreeMap<&'static str, (Template, Place)>, Error> {
+        let mut object = field.object()?;
+        let mut endpoints = BTreeMap::new();
+        for name in ENDPOINTS {
+            if let Some(field) = object.take(name) {
+                endpoints.insert(*name, self.read_url(field)?);
+            }
+        }
+        object.end()?;
+        Ok(endpoints)
+    }
+
+    fn read_assertion(&self, field: Field<'_>) -> Result<AssertionRules, Error> {
+        let mut object = field.object()?;
+        let mut claim =
+            |name: &str| object.take(name).map(|field| self.read_template(field, Use::Parameter)).transpose();
+        let (issuer, subject, audience) = (claim("issuer")?, claim("subject")?, claim("audience")?);
+        let scope = object.take("scope").map_or(Ok(false), Field::boolean)?;
+        let claims = match object.take("claims") {
+            Some(field) => {
+                let read = |(name, field)| Ok((name, self.read_template(field, Use::Parameter)?));
+                field.entries()?.into_iter().map(read).collect::<Result<_, Error>>()?
+            }
+            None => Vec::new(),
+        };
+        object.end()?;
+        Ok(AssertionRules { issuer, subject, audience, scope, claims })
+    }
+
+    fn read_authorization(&self, field: Field<'_>, is_discovered: bool) -> Result<AuthorizationRequest, Error> {
         let mut object = field.object()?;
         let request = AuthorizationRequest {
-            endpoint: self.read_url(object.require("endpoint")?)?,
+            endpoint: self.read_endpoint(&mut object, is_discovered)?,
             issuer: object.take("issuer").map(|field| self.read_url(field)).transpose()?,
             iss_required: object.take("iss_required").map_or(Ok(false), Field::boolean)?,
             parameters: self.read_parameters(object.take("parameters"))?,
@@ -416,7 +490,10 @@ fn check_client_auth(methods: &[ClientAuth], grants: &[Grant], place: &Place) ->
             )));
         }
         // RFC 6749 section 4.4.2.
-        if *method == ClientAuth::None && !grants.contains(&Grant::AuthorizationCode) {
+        let may_be_public = |grant: &Grant| {
+            matches!(grant, Grant::AuthorizationCode | Grant::DeviceCode | Grant::TokenExchange | Grant::JwtBearer)
+        };
+        if *method == ClientAuth::None && !grants.iter().any(may_be_public) {
             return Err(place.error("is `none`: the grant `client_credentials` is for clients that have a secret"));
         }
     }
@@ -546,6 +623,18 @@ fn distinct<T: Copy + PartialEq>(field: Field<'_>, choices: &[(&str, T)]) -> Res
 }
 
 const DAY: i64 = 86_400_000;
+
+const ENDPOINTS: &[&str] = &[
+    "device_authorization",
+    "backchannel_authentication",
+    "pushed_authorization_request",
+    "introspection",
+    "revocation",
+    "registration",
+];
+
+const FORMS: &[(&str, MetadataForm)] =
+    &[("oauth-authorization-server", MetadataForm::OAuth), ("openid-configuration", MetadataForm::OpenId)];
 
 const METHODS: &[(&str, Method)] = &[("GET", Method::Get), ("POST", Method::Post)];
 

@@ -21,9 +21,10 @@ use crate::outcome::{compare, expected, leaks, notice};
 use crate::simulate::simulate;
 
 /// The words of a step. Each step has exactly one.
-const WORDS: [&str; 20] = [
+const WORDS: [&str; 21] = [
     "ask",
     "start",
+    "renewed",
     "cancel",
     "received",
     "failed",
@@ -247,10 +248,11 @@ fn act(process: &Process, word: &str, value: Value, fields: &mut Fields) -> Resu
             }
         }
         "start" => {
-            let mut start = fields.some(&["deadline"]);
+            let mut start = fields.some(&["deadline", "after"]);
             start.insert("flow".to_owned(), value);
             plain(json!({ "start": start }))
         }
+        "renewed" => plain(json!({ "renewed": value })),
         "cancel" => plain(json!({ "cancel": { "flight": value } })),
         "tick" => plain(json!({ "tick": { "flight": value } })),
         "failed" | "provided" | "signed" | "stored" => {
@@ -270,14 +272,19 @@ fn act(process: &Process, word: &str, value: Value, fields: &mut Fields) -> Resu
         }
         "attach" | "answered" => {
             let mut event = fields.some(match word {
-                "attach" => &["want", "method", "url", "insecure_query"],
+                "attach" => &["want", "method", "url", "insecure_query", "after"],
                 _ => &["want", "url", "status"],
             });
             if word == "answered" {
                 event.insert("headers".to_owned(), json!(lines(fields.take("headers"))?));
             }
-            event.insert("call".to_owned(), call(&text(word, &value)?).into());
-            plain(json!({ word: event }))
+            let label = text(word, &value)?;
+            event.insert("call".to_owned(), call(&label).into());
+            match plain(json!({ word: event }))? {
+                // The core may give this caller another call to go on with.
+                Act::Handle(event, _) => Ok(Act::Handle(event, Some(label))),
+                other => Ok(other),
+            }
         }
         // `true` stands for what is meant most often: everything changed, the client's own token.
         "changed" if value == json!(true) => plain(json!({ "changed": {} })),
@@ -306,7 +313,8 @@ fn carry_out(process: &mut Process, act: Act, now: Now, entropy: &Entropy) -> Re
         Act::Nothing => Ok(json!({})),
         Act::Handle(event, label) => {
             let outcome = outcome(&process.core.handle(*event, now, entropy))?;
-            if let (Some(label), Some(call)) = (label, outcome.pointer("/answer/call").and_then(Value::as_str)) {
+            let call = outcome.pointer("/answer/call").or_else(|| outcome.pointer("/answer/again"));
+            if let (Some(label), Some(call)) = (label, call.and_then(Value::as_str)) {
                 process.calls.insert(label, call.to_owned());
             }
             Ok(outcome)
