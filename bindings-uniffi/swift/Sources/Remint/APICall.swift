@@ -19,20 +19,29 @@ extension Client {
     public func data(for request: URLRequest) async throws -> (Data, HTTPURLResponse) {
         let isReplayable = request.httpBodyStream == nil
         var ask = Ask()
+        var proven: String?
         while true {
             var hop = try Hop(request)
-            let attached = try await driver.attach(view, ask, hop.line)
+            let attached = try await attach(ask, proven, hop.line)
             let (response, isAnswered) = try await follow(&hop, attached)
             let answer = (response.body, try response.head(hop.request.url))
-            guard isAnswered, driver.matters(response.status, to: view.want),
-                try answered(attached.call, hop.request.url, response.status, response.headers) == .retry
-            else { return answer }
+            guard isAnswered, driver.matters(response, to: view.want) else { return answer }
+            switch try answered(attached.call, hop.request.url, response.status, response.headers) {
+            case .pass, .giveUp: return answer
+            case .retry: (ask.call, proven) = (attached.call, nil)
+            case .again(let call): proven = call
+            }
             guard isReplayable else {
                 driver.host.onNotice?(Notice(name: "body_not_replayable"))
                 return answer
             }
-            ask.call = attached.call
         }
+    }
+
+    /// What goes on a request: for a call whose proof has to be made again, with the same token if it is still there.
+    private func attach(_ ask: Ask, _ proven: String?, _ line: (method: String, url: String)) async throws -> Attached {
+        if let proven, let attached = try await driver.attached(view, call: proven, line) { return attached }
+        return try await driver.attach(view, ask, line)
     }
 
     /// Sends a request, and what redirects make of it. Says beside the last answer whether it came to a request with
@@ -41,16 +50,22 @@ extension Client {
         var ours: [HTTPHeader]? = attached.headers
         for _ in 0...20 {
             for header in ours ?? [] { hop.request.set(header) }
+            hop.request.certificateThumbprint = driver.certificate
             let response = try await driver.host.http.send(hop.request, like: hop.original)
             let home = hop.request.url
             guard let location = response.redirection else { return (response, ours != nil) }
+            if ours != nil, response.hasNonce {
+                // The next proof may have to repeat it; what becomes of this answer is clear.
+                _ = try answered(attached.call, home, response.status, response.headers)
+            }
             try hop.follow(location, response.status)
             if !hop.request.url.hasOrigin(of: home) {
                 // What was meant for the one origin is nobody else's, and stays off however the redirects go on.
                 for name in (ours ?? []).map(\.name) + credentials { hop.request.remove(name) }
                 ours = nil
             } else if ours != nil {
-                ours = try driver.attached(view, call: attached.call, hop.line)?.headers ?? ours
+                // A proof of possession is for one URL.
+                ours = try await driver.attached(view, call: attached.call, hop.line)?.headers ?? ours
             }
         }
         throw URLError(.httpTooManyRedirects)
@@ -99,7 +114,7 @@ private struct Hop {
 }
 
 /// What the caller may have put on the request for this origin alone.
-private let credentials = ["authorization", "proxy-authorization", "cookie", "host"]
+private let credentials = ["authorization", "dpop", "proxy-authorization", "cookie", "host"]
 
 extension HTTPRequest {
     fileprivate mutating func set(_ header: HTTPHeader) {

@@ -66,11 +66,13 @@ public final class Client: Sendable {
             if let transport = configuration.transport { CustomTransport(transport: transport) } else {
                 URLSessionTransport(configuration.urlSession)
             }
+        var providers = try configuration.providers
+        providers.clientSecret = provider
         let host = Host(
             http: http, clock: SystemOrTestClock(test: configuration.clock), random: configuration.random,
-            clientSecret: provider, clientAssertion: configuration.clientAssertion, sign: configuration.signingKey?.sign,
-            store: configuration.store, onNotice: configuration.onNotice)
-        driver = Driver(core: core, host: host)
+            providers: providers, store: configuration.store, onNotice: configuration.onNotice)
+        driver = Driver(
+            core: core, host: host, keys: configuration.keys, certificate: configuration.certificateThumbprint)
         view = View()
     }
 
@@ -137,7 +139,8 @@ public final class Client: Sendable {
 
     /// Reports what an API answered to a request with this token, for those who send it themselves.
     ///
-    /// Report every 401, and the first other answer after one.
+    /// Report every 401 and 403, every answer with a `DPoP-Nonce`, and the first other answer after a 401. Then take new
+    /// ``headers(method:url:)``: a proof of possession is for one request.
     ///
     /// - Parameters:
     ///   - token: The token that was on the request.
@@ -146,11 +149,14 @@ public final class Client: Sendable {
     ///   - status: The answer's status.
     ///   - headers: The answer's header lines.
     /// - Returns: Whether to ask for a token again and to send the request once more.
-    /// - Throws: ``RemintError``.
+    /// - Throws: ``RemintError``, with the code `insufficient_user_authentication` if a person has to sign in once more.
     public func reject(_ token: Token, method: String, url: URL, status: Int, headers: [HTTPHeader] = []) async throws
         -> Bool
     {
-        try answered(token.storage.call, url, status, headers) == .retry
+        switch try answered(token.storage.call, url, status, headers) {
+        case .pass, .giveUp: false
+        case .retry, .again: true
+        }
     }
 
     /// Where to send the browser, and the session to keep until it is back (RFC 6749 section 4.1.1, RFC 7636).
@@ -159,19 +165,25 @@ public final class Client: Sendable {
     ///   - redirectURI: Where the browser comes back to; the option `redirectURI` of the configuration unless given.
     ///   - scope: The scope to ask for; the client's own unless given.
     ///   - parameters: Further parameters of the authorization request, such as `prompt`.
-    /// - Throws: ``RemintError`` with the code `invalid_option`.
-    public func authorizationURL(redirectURI: String? = nil, scope: [String]? = nil, parameters: [String: String] = [:])
-        async throws -> Authorization
-    {
+    ///   - authorizationDetails: What is asked for in detail (RFC 9396 section 2), as JSON text; the client's own unless
+    ///     given.
+    ///   - timeout: How long to wait, where the request is sent ahead (RFC 9126) or the server's metadata is read; what the
+    ///     policy `caller_timeout` says unless given, which is 30 seconds.
+    /// - Throws: ``RemintError``, with codes such as `invalid_option`.
+    public func authorizationURL(
+        redirectURI: String? = nil, scope: [String]? = nil, parameters: [String: String] = [:],
+        authorizationDetails: String? = nil, timeout: Duration? = nil
+    ) async throws -> Authorization {
         let flow = Flow.authorizationUrl(
-            redirectUri: redirectURI ?? "", scope: scope ?? view.want.scope, parameters: parameters)
-        switch driver.handle(.start(flow: flow, deadline: nil)) {
+            redirectUri: redirectURI ?? "", scope: scope ?? view.want.scope, parameters: parameters,
+            authorizationDetails: authorizationDetails)
+        switch try await driver.run(flow, deadline: deadline(timeout)) {
         case .authorization(let url, let session): return Authorization(url: try url.asURL(), session: session.expose())
         case let answer: throw driver.unexpected(answer)
         }
     }
 
-    /// Ends what ``authorizationURL(redirectURI:scope:parameters:)`` began (RFC 6749 section 4.1.3). `state`, PKCE and
+    /// Ends what ``authorizationURL(redirectURI:scope:parameters:authorizationDetails:timeout:)`` began (RFC 6749 section 4.1.3). `state`, PKCE and
     /// `iss` are checked.
     ///
     /// - Parameters:
@@ -186,19 +198,13 @@ public final class Client: Sendable {
         callback: String, session: String, subject: String? = nil, timeout: Duration? = nil, onRotated: OnRotated? = nil
     ) async throws -> Token {
         let subject = subject ?? view.want.subject
-        let deadline = try deadline(timeout)
         let flow = Flow.codeExchange(
             callback: Secret(callback), session: Secret(session), subject: subject, onRotated: onRotated != nil)
         if let onRotated { driver.setOnRotated(onRotated, for: subject) }
-        switch driver.handle(.start(flow: flow, deadline: deadline)) {
-        case .wait(let id, let until):
-            return try await driver.acquire(View(Want(subject: subject)), Ask(deadline: deadline), after: (id, until))
-        case let answer:
-            throw driver.unexpected(answer)
-        }
+        return try await driver.token(of: flow, subject: subject, deadline: deadline(timeout), isOwn: false)
     }
 
-    /// Ends what ``authorizationURL(redirectURI:scope:parameters:)`` began. `callback` is the URL that the browser came
+    /// Ends what ``authorizationURL(redirectURI:scope:parameters:authorizationDetails:timeout:)`` began. `callback` is the URL that the browser came
     /// back with.
     public func exchange(
         callback: URL, session: String, subject: String? = nil, timeout: Duration? = nil, onRotated: OnRotated? = nil
@@ -208,7 +214,7 @@ public final class Client: Sendable {
             onRotated: onRotated)
     }
 
-    /// Ends what ``authorizationURL(redirectURI:scope:parameters:)`` began. `callback` is what a web framework made of
+    /// Ends what ``authorizationURL(redirectURI:scope:parameters:authorizationDetails:timeout:)`` began. `callback` is what a web framework made of
     /// the URL's query, repeated names included.
     public func exchange(
         callback: [URLQueryItem], session: String, subject: String? = nil, timeout: Duration? = nil,
@@ -231,22 +237,130 @@ public final class Client: Sendable {
         return InsecureURL(url: try (attached.url?.expose() ?? "").asURL(), headers: headers)
     }
 
-    /// The same client for a user, with the refresh token that your database has for them. It shares this one's core,
-    /// and has a token of its own.
+    /// Asks the server for a code that a person types in on another device (RFC 8628 section 3.1). Show it to them, and
+    /// ``poll(session:subject:timeout:onRotated:)``.
+    ///
+    /// - Parameters:
+    ///   - scope: The scope to ask for; the client's own unless given.
+    ///   - parameters: Further parameters of the request. Names that the protocol uses itself are refused.
+    ///   - timeout: How long to wait for the code; what the policy `caller_timeout` says unless given, which is 30 seconds.
+    /// - Throws: ``RemintError``.
+    public func deviceAuthorization(
+        scope: [String]? = nil, parameters: [String: String] = [:], timeout: Duration? = nil
+    ) async throws -> DeviceAuthorization {
+        let flow = Flow.device(scope: scope ?? view.want.scope, parameters: parameters)
+        switch try await driver.run(flow, deadline: deadline(timeout)) {
+        case .pending(let pending): return try DeviceAuthorization(pending)
+        case let answer: throw driver.unexpected(answer)
+        }
+    }
+
+    /// Asks a person on a device of their own (OpenID CIBA section 7.1), and gives what to
+    /// ``poll(session:subject:timeout:onRotated:)`` with. Exactly one of the three hints names the person.
+    ///
+    /// - Parameters:
+    ///   - loginHint: The person by name, number or address.
+    ///   - loginHintToken: The person by a token that says who it is.
+    ///   - idTokenHint: The person by an ID token that they were given.
+    ///   - bindingMessage: What both devices show, so that the person can compare.
+    ///   - userCode: What only the person knows, where the server asks for that.
+    ///   - requestedExpiry: For how long the request is to live.
+    ///   - acrValues: The authentication that is asked for, space-separated.
+    ///   - scope: The scope to ask for; the client's own unless given.
+    ///   - parameters: Further parameters of the request. Names that the protocol uses itself are refused.
+    ///   - timeout: How long to wait for the server's answer; what the policy `caller_timeout` says unless given, which is
+    ///     30 seconds.
+    /// - Throws: ``RemintError``.
+    public func backchannelAuthentication(
+        loginHint: String? = nil, loginHintToken: String? = nil, idTokenHint: String? = nil,
+        bindingMessage: String? = nil, userCode: String? = nil, requestedExpiry: Duration? = nil,
+        acrValues: String? = nil, scope: [String]? = nil, parameters: [String: String] = [:], timeout: Duration? = nil
+    ) async throws -> BackchannelAuthentication {
+        let request = Backchannel(
+            scope: scope ?? view.want.scope, loginHint: loginHint, loginHintToken: loginHintToken.map { Secret($0) },
+            idTokenHint: idTokenHint.map { Secret($0) }, bindingMessage: bindingMessage,
+            userCode: userCode.map { Secret($0) },
+            requestedExpiry: try requestedExpiry.map { try $0.checked("requestedExpiry") }, acrValues: acrValues,
+            parameters: parameters)
+        switch try await driver.run(.backchannel(request: request), deadline: deadline(timeout)) {
+        case .pending(let pending): return BackchannelAuthentication(pending)
+        case let answer: throw driver.unexpected(answer)
+        }
+    }
+
+    /// Waits until the person has answered (RFC 8628 section 3.4, CIBA section 10.1), and gives their token. The pauses
+    /// between two questions are the server's. A caller who is cancelled, or whose time is over, ends the asking.
+    ///
+    /// - Parameters:
+    ///   - session: What ``deviceAuthorization(scope:parameters:timeout:)`` or ``backchannelAuthentication`` gave. It may
+    ///     come out of another process.
+    ///   - subject: The person, by your own name for them; this client's subject unless given.
+    ///   - timeout: How long to wait; until the code or request runs out unless given.
+    ///   - onRotated: Called with the refresh token, and later with each that replaces it, before the access token is
+    ///     handed out.
+    /// - Throws: ``RemintError``, with codes such as `access_denied` and `authorization_expired`; `CancellationError` when
+    ///   the calling task is cancelled.
+    public func poll(
+        session: String, subject: String? = nil, timeout: Duration? = nil, onRotated: OnRotated? = nil
+    ) async throws -> Token {
+        let subject = subject ?? view.want.subject
+        if let onRotated { driver.setOnRotated(onRotated, for: subject) }
+        let poll = Poll(session: Secret(session), subject: subject, onRotated: onRotated != nil)
+        return try await driver.token(
+            of: .poll(poll: poll), subject: subject, deadline: deadline(timeout), isOwn: true)
+    }
+
+    /// What the server knows about a token (RFC 7662).
+    ///
+    /// - Parameters:
+    ///   - token: The token.
+    ///   - hint: Which kind it is: `access_token`, `refresh_token`, or what the server calls it.
+    ///   - timeout: How long to wait; what the policy `caller_timeout` says unless given, which is 30 seconds.
+    /// - Throws: ``RemintError``. A token that the server does not know is no error.
+    public func introspect(_ token: String, hint: String? = nil, timeout: Duration? = nil) async throws -> Introspection {
+        let flow = Flow.introspect(introspect: Introspect(token: Secret(token), hint: hint))
+        switch try await driver.run(flow, deadline: deadline(timeout)) {
+        case .introspection(let active, let json): return Introspection(isActive: active, json: json.expose())
+        case let answer: throw driver.unexpected(answer)
+        }
+    }
+
+    /// Has the server forget a token (RFC 7009), and forgets it here.
+    ///
+    /// - Parameters:
+    ///   - token: The token. What this client holds unless given: its refresh token if there is one, else its access token;
+    ///     with a refresh token goes the access token that came of it.
+    ///   - hint: Which kind it is: `access_token`, `refresh_token`, or what the server calls it.
+    ///   - timeout: How long to wait; what the policy `caller_timeout` says unless given, which is 30 seconds.
+    /// - Throws: ``RemintError``.
+    public func revoke(_ token: String? = nil, hint: String? = nil, timeout: Duration? = nil) async throws {
+        let revoke = Revoke(want: view.want, token: token.map { Secret($0) }, hint: hint)
+        let answer = try await driver.run(.revoke(revoke: revoke), deadline: deadline(timeout))
+        guard case .done = answer else { throw driver.unexpected(answer) }
+    }
+
+    /// The same client for a user, with what your database has for them. It shares this one's core, and has a token of its
+    /// own.
     ///
     /// - Parameters:
     ///   - subject: The user, by your own name for them.
     ///   - refreshToken: Their refresh token, if the client does not have one yet.
+    ///   - subjectToken: Their token that is exchanged, with the grant `token_exchange` (RFC 8693 section 2.1). It takes the
+    ///     place of one that was given before.
+    ///   - actorToken: The token of who acts for them.
     ///   - onRotated: Called with each refresh token that replaces it, before the access token that came with it is
     ///     handed out: save it there.
     /// - Throws: ``RemintError``.
-    public func withSubject(_ subject: String, refreshToken: String? = nil, onRotated: OnRotated? = nil) throws
-        -> Client
-    {
-        let want = Want(subject: subject, scope: view.want.scope)
-        if let refreshToken {
-            let flow = Flow.adopt(want: want, refreshToken: Secret(refreshToken), onRotated: onRotated != nil)
-            let answer = driver.handle(.start(flow: flow, deadline: nil))
+    public func withSubject(
+        _ subject: String, refreshToken: String? = nil, subjectToken: String? = nil, actorToken: String? = nil,
+        onRotated: OnRotated? = nil
+    ) throws -> Client {
+        let want = Want(subject: subject, scope: view.want.scope, resource: view.want.resource)
+        if refreshToken != nil || subjectToken != nil || actorToken != nil {
+            let adopt = Adopt(
+                want: want, refreshToken: refreshToken.map { Secret($0) }, subjectToken: subjectToken.map { Secret($0) },
+                actorToken: actorToken.map { Secret($0) }, onRotated: onRotated != nil)
+            let answer = driver.handle(.start(flow: .adopt(adopt: adopt), deadline: nil, after: nil))
             guard case .done = answer else { throw driver.unexpected(answer) }
         }
         if let onRotated { driver.setOnRotated(onRotated, for: subject) }
@@ -256,7 +370,28 @@ public final class Client: Sendable {
     /// The same client for another set of scopes, one element for each. It shares this one's core, and has a token of
     /// its own.
     public func withScope(_ scope: [String]) -> Client {
-        Client(driver, Want(subject: view.want.subject, scope: scope))
+        Client(driver, Want(subject: view.want.subject, scope: scope, resource: view.want.resource))
+    }
+
+    /// The same client for other resources (RFC 8707 section 2), absolute URIs. It shares this one's core, and has a token of
+    /// its own.
+    public func withResource(_ resource: [String]) -> Client {
+        Client(driver, Want(subject: view.want.subject, scope: view.want.scope, resource: resource))
+    }
+
+    /// Goes on with what has replaced the certificate or a key, without a restart. What is not given stays. Tokens that were
+    /// bound to the one before are forgotten.
+    ///
+    /// - Parameters:
+    ///   - certificateThumbprint: Like ``Configuration/certificateThumbprint``. Have your transport present the new
+    ///     certificate first.
+    ///   - signingKey: Like ``Configuration/signingKey``.
+    ///   - dpop: Like ``Configuration/dpop``.
+    /// - Throws: ``RemintError`` with the code `invalid_option`: then nothing has changed.
+    public func renewed(
+        certificateThumbprint: String? = nil, signingKey: SigningKey? = nil, dpop: DPoPKey? = nil
+    ) throws {
+        try driver.renew(certificate: certificateThumbprint, signingKey: signingKey, dpop: dpop)
     }
 
     /// Forgets the access token: the next caller gets another.
@@ -278,6 +413,7 @@ public final class Client: Sendable {
         switch driver.handle(event) {
         case .pass: return .pass
         case .retry: return .retry
+        case .again(let call): return .again(call)
         case .giveUp: return .giveUp
         case let answer: throw driver.unexpected(answer)
         }
@@ -286,6 +422,8 @@ public final class Client: Sendable {
     enum Verdict {
         case pass
         case retry
+        /// The token is good, and its proof was not: the same again with this call.
+        case again(String)
         case giveUp
     }
 

@@ -7,31 +7,8 @@ import Foundation
 /// Gives the client secret as it is now.
 public typealias SecretProvider = @Sendable () async throws -> String
 
-/// A key that the client signs with, in place of a secret (`private_key_jwt`, RFC 7523 section 2.2). It is held wherever
-/// you like: by swift-crypto, the Secure Enclave, an HSM or a KMS.
-public struct SigningKey: Sendable {
-    /// Tells this key's tokens from another's: its id, its thumbprint or its version.
-    public var name: String
-
-    /// `ES256`, `ES384`, `EdDSA`, `RS256` or `PS256` (RFC 7518 section 3.1).
-    public var algorithm: String
-
-    /// What the server knows the key by (`kid`, RFC 7515 section 4.1.4).
-    public var keyID: String?
-
-    /// Gives the raw signature of its input: for ECDSA r and s (RFC 7518 section 3.4), not DER.
-    public var sign: @Sendable (_ input: Data) async throws -> Data
-
-    /// A key by its name and its algorithm.
-    public init(
-        name: String, algorithm: String, keyID: String? = nil, sign: @escaping @Sendable (_ input: Data) async throws -> Data
-    ) {
-        self.name = name
-        self.algorithm = algorithm
-        self.keyID = keyID
-        self.sign = sign
-    }
-}
+/// Gives a token or assertion for a user, or for the client itself, as it is now.
+public typealias SubjectProvider = @Sendable (_ subject: String?) async throws -> String
 
 /// Called with a new refresh token before the access token that came with it is handed out: save it there.
 ///
@@ -53,22 +30,82 @@ public struct Configuration: Sendable {
     /// The token that the provider's website shows, for the grant `api_token`: a secret.
     public var apiToken: String?
 
-    /// How tokens are got, where the profile offers a choice: `client_credentials`, `authorization_code`, `basic_get`
-    /// or `api_token`.
+    /// How tokens are got, where the profile offers a choice: `client_credentials`, `authorization_code`, `device_code`,
+    /// `ciba`, `token_exchange`, `jwt_bearer`, `basic_get` or `api_token`.
     public var grant: String?
 
     /// How the client authenticates at the token endpoint, where the profile offers a choice, as in
     /// `client_secret_basic` (RFC 6749 section 2.3).
     public var clientAuth: String?
 
-    /// The key that the client signs with, in place of a secret.
+    /// The key that the client signs with: its assertions, in place of a secret (`private_key_jwt`, RFC 7523 section
+    /// 2.2), the assertions of the grant `jwt_bearer`, and authorization requests (RFC 9101).
     public var signingKey: SigningKey?
+
+    /// The key that tokens are bound to (DPoP, RFC 9449). Each request then carries a proof that it signed.
+    public var dpop: DPoPKey?
+
+    /// The thumbprint of the certificate that your ``transport`` presents (`x5t#S256`, RFC 8705 section 3.1): the SHA-256
+    /// hash of the DER certificate, as base64url without padding.
+    ///
+    /// For the client authentications `tls_client_auth` and `self_signed_tls_client_auth`, and for tokens that are bound to
+    /// it. `URLSession` presents no certificate on Linux, so it needs a ``transport``. Once the certificate was replaced:
+    /// ``Client/renewed(certificateThumbprint:signingKey:dpop:)``.
+    public var certificateThumbprint: String?
+
+    /// Whether tokens are bound to the certificate (RFC 8705 section 3), where neither the client authentication nor the
+    /// server's metadata says so.
+    public var certificateBound: Bool?
 
     /// What the client's assertions name as their audience, the server's issuer identifier, where the profile does not say.
     public var assertionAudience: String?
 
-    /// Gives a client assertion that was made elsewhere, as it is now (RFC 7523 section 2.2): it reads a projected token again.
+    /// Gives a client assertion that was made elsewhere, as it is now (RFC 7523 section 2.2).
     public var clientAssertion: SecretProvider?
+
+    /// The path of a file with such an assertion, which is read for each request: a projected service-account token.
+    public var clientAssertionFile: String?
+
+    /// Gives the token that is exchanged (grant `token_exchange`, RFC 8693 section 2.1), as it is now.
+    public var subjectToken: SubjectProvider?
+
+    /// The path of a file with such a token, which is read for each request.
+    public var subjectTokenFile: String?
+
+    /// Gives the token of who acts for the subject, as it is now.
+    public var actorToken: SubjectProvider?
+
+    /// Of which type ``subjectToken`` is: a URN of RFC 8693 section 3, or its last part alone, as in `jwt`. `access_token`
+    /// unless given.
+    public var subjectTokenType: String?
+
+    /// Of which type ``actorToken`` is, like ``subjectTokenType``.
+    public var actorTokenType: String?
+
+    /// Which type of token is wanted, like ``subjectTokenType``; the server's choice unless given.
+    public var requestedTokenType: String?
+
+    /// Gives the assertion that is the grant `jwt_bearer` (RFC 7523 section 2.1), as it is now. Without it, ``signingKey``
+    /// signs one.
+    public var assertion: SubjectProvider?
+
+    /// Who such an assertion is by (`iss`), if not the client.
+    public var assertionIssuer: String?
+
+    /// Whom it is about (`sub`), if neither the client nor the view's subject.
+    public var assertionSubject: String?
+
+    /// What else it says: texts by the names of their claims.
+    public var assertionClaims: [String: String] = [:]
+
+    /// What is asked for in detail (RFC 9396 section 2): a JSON array of objects that each have a `type`, as text.
+    public var authorizationDetails: String?
+
+    /// Whether authorization requests are sent ahead (RFC 9126), where the profile or the server's metadata does not say.
+    public var pushedAuthorization: Bool?
+
+    /// Whether authorization requests are signed (RFC 9101), with ``signingKey``.
+    public var requestObject: Bool?
 
     /// The name by which the cache tells credentials apart whose secret is a function; `client_secret` unless given.
     public var credentialName: String?
@@ -80,7 +117,7 @@ public struct Configuration: Sendable {
     public var resource: [String] = []
 
     /// Where the browser comes back to (RFC 6749 section 3.1.2), unless
-    /// ``Client/authorizationURL(redirectURI:scope:parameters:)`` is told.
+    /// ``Client/authorizationURL(redirectURI:scope:parameters:authorizationDetails:timeout:)`` is told.
     public var redirectURI: String?
 
     /// Further parameters of the token request. Names that the protocol uses itself are refused.
@@ -174,7 +211,14 @@ extension Configuration {
         "client_id": "clientID", "client_secret": "clientSecret", "client_secret_provided": "clientSecret",
         "api_token": "apiToken",
         "client_auth": "clientAuth", "signing_key": "signingKey", "assertion_audience": "assertionAudience",
-        "client_assertion_provided": "clientAssertion", "credential_name": "credentialName", "redirect_uri": "redirectURI",
+        "client_assertion_provided": "clientAssertion", "tls_id": "certificateThumbprint",
+        "certificate_bound": "certificateBound", "subject_token_provided": "subjectToken",
+        "subject_token_type": "subjectTokenType", "actor_token_provided": "actorToken",
+        "actor_token_type": "actorTokenType", "requested_token_type": "requestedTokenType",
+        "assertion_provided": "assertion", "assertion_issuer": "assertionIssuer",
+        "assertion_subject": "assertionSubject", "assertion_claims": "assertionClaims",
+        "authorization_details": "authorizationDetails", "pushed_authorization": "pushedAuthorization",
+        "request_object": "requestObject", "authorization_url": "authorizationURL", "credential_name": "credentialName", "redirect_uri": "redirectURI",
         "api_origins": "apiOrigins",
         "allow_loopback_http": "allowLoopbackHTTP", "request_timeout": "requestTimeout", "aside": "backgroundRefresh",
         "min_ttl": "minTTL",
@@ -196,12 +240,24 @@ extension Configuration {
         options["client_auth"] = clientAuth
         options["credential_name"] = credentialName
         options["assertion_audience"] = assertionAudience
-        options["client_assertion_provided"] = clientAssertion == nil ? nil : true
-        if let signingKey {
-            var told = ["name": signingKey.name, "alg": signingKey.algorithm]
-            told["kid"] = signingKey.keyID
-            options["signing_key"] = told
-        }
+        let providers = try providers
+        options["client_assertion_provided"] = providers.clientAssertion == nil ? nil : true
+        options["subject_token_provided"] = providers.subjectToken == nil ? nil : true
+        options["actor_token_provided"] = providers.actorToken == nil ? nil : true
+        options["assertion_provided"] = providers.assertion == nil ? nil : true
+        options["signing_key"] = signingKey?.json
+        options["dpop"] = dpop?.json(dpopName)
+        options["tls_id"] = certificateThumbprint
+        options["certificate_bound"] = certificateBound
+        options["subject_token_type"] = subjectTokenType
+        options["actor_token_type"] = actorTokenType
+        options["requested_token_type"] = requestedTokenType
+        options["assertion_issuer"] = assertionIssuer
+        options["assertion_subject"] = assertionSubject
+        options["assertion_claims"] = assertionClaims.isEmpty ? nil : assertionClaims
+        options["authorization_details"] = authorizationDetails
+        options["pushed_authorization"] = pushedAuthorization
+        options["request_object"] = requestObject
         options["audience"] = audience.isEmpty ? nil : audience
         options["resource"] = resource.isEmpty ? nil : resource
         options["redirect_uri"] = redirectURI
@@ -224,10 +280,62 @@ extension Configuration {
                 }
             }
         }
+        if certificateThumbprint != nil, transport == nil {
+            throw RemintError.misuse(
+                "option `certificateThumbprint` needs a `transport` that presents the certificate: `URLSession` presents none")
+        }
         if urlSession != nil, transport != nil {
             throw RemintError.misuse("option `urlSession` is for the default transport: leave it out, or `transport`")
         }
-        let bytes = try JSONSerialization.data(withJSONObject: options)
-        return String(decoding: bytes, as: UTF8.self)
+        return try text(of: options)
     }
+
+    /// The user's functions, and the files that are read in the place of one. The client's secret is not among the options.
+    var providers: Providers {
+        get throws {
+            var providers = Providers(
+                clientAssertion: clientAssertion, subjectToken: subjectToken, actorToken: actorToken,
+                assertion: assertion)
+            if let path = clientAssertionFile {
+                if clientAssertion != nil { throw besides("clientAssertion") }
+                providers.clientAssertion = { try read(path) }
+            }
+            if let path = subjectTokenFile {
+                if subjectToken != nil { throw besides("subjectToken") }
+                providers.subjectToken = { _ in try read(path) }
+            }
+            return providers
+        }
+    }
+
+    private func besides(_ name: String) -> RemintError {
+        .misuse("option `\(name)File` stands beside `\(name)`: keep one of the two")
+    }
+
+    /// The keys that may have to sign.
+    var keys: [NamedKey] {
+        [signingKey.map(NamedKey.init), dpop.map { NamedKey($0, dpopName) }].compactMap { $0 }
+    }
+
+    private var dpopName: String { DPoPKey.name(besides: [signingKey?.name]) }
+}
+
+/// JSON text. What is written holds strings, numbers, lists and objects of them alone.
+func text(of object: [String: Any]) throws -> String {
+    String(decoding: try JSONSerialization.data(withJSONObject: object), as: UTF8.self)
+}
+
+/// What a file holds now, without the line break at its end.
+private func read(_ path: String) throws -> String {
+    guard let data = FileManager.default.contents(atPath: path), let text = String(data: data, encoding: .utf8) else {
+        throw UnreadableFile(path: path)
+    }
+    return String(text.reversed().drop { $0.isNewline }.reversed())
+}
+
+/// A file that an option names is not there, or holds no text.
+struct UnreadableFile: Error {
+    let path: String
+
+    var hint: String { "`\(path)` could not be read: see that it is there, and that this process may read it" }
 }

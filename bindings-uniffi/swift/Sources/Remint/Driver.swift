@@ -46,14 +46,41 @@ private final class Lease: @unchecked Sendable {
     }
 }
 
+/// The user's functions, each for one kind of thing that the core wants provided.
+struct Providers: Sendable {
+    var clientSecret: SecretProvider?
+    var clientAssertion: SecretProvider?
+    var subjectToken: SubjectProvider?
+    var actorToken: SubjectProvider?
+    var assertion: SubjectProvider?
+
+    func provide(_ what: Provision) async throws -> Secret? {
+        let text: String? =
+            switch what {
+            case .clientSecret: try await clientSecret?()
+            case .clientAssertion: try await clientAssertion?()
+            case .subjectToken(let subject): try await subjectToken?(subject)
+            case .actorToken(let subject): try await actorToken?(subject)
+            case .assertion(let subject): try await assertion?(subject)
+            // Where tokens are saved, the driver knows.
+            case .rotated: nil
+            }
+        return text.map { Secret($0) }
+    }
+}
+
+/// A key that signs, by the name that the core has for it.
+struct NamedKey: Sendable {
+    let name: String
+    let sign: @Sendable (_ input: Data, _ algorithm: String) async throws -> Data
+}
+
 /// Everything that the loop needs of its surroundings.
 struct Host: Sendable {
     let http: any HTTPClient
     let clock: SystemOrTestClock
     let random: (@Sendable (Int) -> Data)?
-    let clientSecret: SecretProvider?
-    let clientAssertion: SecretProvider?
-    let sign: (@Sendable (Data) async throws -> Data)?
+    let providers: Providers
     let store: (any Store)?
     let onNotice: OnNotice?
 }
@@ -62,7 +89,7 @@ struct Host: Sendable {
 final class Driver: Sendable {
     let host: Host
     private let core: Core
-    private let state = Guarded(State())
+    private let state: Guarded<State>
     /// Guards every view's and lease's own fields. Taken after `state`, or alone: callers who are answered from a lease
     /// wait for no step of the core.
     private let leaseLock = NSLock()
@@ -78,6 +105,11 @@ final class Driver: Sendable {
         /// The wishes whose token an API refused last: the core wants to hear of the first answer after that, too.
         var refused: Set<Want> = []
         var onRotated: [String?: OnRotated] = [:]
+        /// The newest first. Those that were replaced may have to sign what was under way.
+        var keys: [NamedKey]
+        var renewals = 0
+        /// The thumbprint of the certificate that API requests go out with.
+        var certificate: String?
         var waiters: UInt64 = 0
     }
 
@@ -98,9 +130,10 @@ final class Driver: Sendable {
         var notices: [RemintCore.Notice] = []
     }
 
-    init(core: Core, host: Host) {
+    init(core: Core, host: Host, keys: [NamedKey], certificate: String?) {
         self.core = core
         self.host = host
+        state = Guarded(State(keys: keys, certificate: certificate))
     }
 
     // MARK: What callers do
@@ -123,9 +156,43 @@ final class Driver: Sendable {
     }
 
     /// A token for a caller, who may be cancelled; the flight that they wait for goes on for the others.
-    func acquire(_ view: View, _ ask: Ask = Ask(), after flight: (id: String, until: Int64)? = nil) async throws
-        -> Token
-    {
+    func acquire(_ view: View, _ ask: Ask = Ask(), after flight: Flown? = nil) async throws -> Token {
+        let answer = try await answer(for: view, after: flight) { after in
+            .ask(
+                want: view.want, minTtl: ask.minTTL, force: ask.force, deadline: ask.deadline, after: after,
+                call: ask.call)
+        }
+        guard case .use(let lease) = answer else { throw unexpected(answer) }
+        return Token(lease, call: lease.call, clock: host.clock)
+    }
+
+    /// A flow, from its start to its value.
+    func run(_ flow: Flow, deadline: Int64?) async throws -> Answer {
+        try await answer { .start(flow: flow, deadline: deadline, after: $0) }
+    }
+
+    /// A flow that ends in a token.
+    ///
+    /// - Parameter isOwn: Whether it is nobody else's, and ends when the caller does.
+    func token(of flow: Flow, subject: String?, deadline: Int64?, isOwn: Bool) async throws -> Token {
+        switch handle(.start(flow: flow, deadline: deadline, after: nil)) {
+        case .wait(let id, let until):
+            do {
+                return try await acquire(
+                    View(Want(subject: subject)), Ask(deadline: deadline), after: Flown(id: id, until: until))
+            } catch {
+                if isOwn { handle(.cancel(flight: id)) }
+                throw error
+            }
+        case let answer: throw unexpected(answer)
+        }
+    }
+
+    /// Asks, and asks again after each flight that the core says to wait for, until there is an answer. One that is a
+    /// failure is thrown.
+    private func answer(
+        for view: View? = nil, after flight: Flown? = nil, _ event: (_ after: String?) -> Event
+    ) async throws -> Answer {
         var flight = flight
         while true {
             try Task.checkCancellation()
@@ -134,29 +201,30 @@ final class Driver: Sendable {
                 try await settled(flight.id, until: flight.until)
                 cause = state.withLock { state in state.causes.last { $0.flight == flight.id }?.error }
             }
-            let event = Event.ask(
-                want: view.want, minTtl: ask.minTTL, force: ask.force, deadline: ask.deadline, after: flight?.id,
-                call: ask.call)
-            switch handle(event, for: view) {
-            case .use(let lease): return Token(lease, call: lease.call, clock: host.clock)
-            case .wait(let id, let until): flight = (id, until)
-            case let answer: throw unexpected(answer, cause)
+            switch handle(event(flight?.id), for: view) {
+            case .wait(let id, let until): flight = Flown(id: id, until: until)
+            case .fail(let failure): throw unexpected(.fail(failure: failure), cause)
+            case let answer?: return answer
+            case nil: throw unexpected(nil)
             }
         }
     }
 
     /// What to put on one request with a token in hand: headers, or a URL that holds it. Nothing if that token was
     /// withdrawn meanwhile.
-    func attached(_ view: View, call: String, _ request: (method: String, url: String), inQuery: Bool = false) throws
-        -> Attached?
+    func attached(_ view: View, call: String, _ request: (method: String, url: String), inQuery: Bool = false)
+        async throws -> Attached?
     {
-        let event = Event.attach(
-            want: view.want, call: call, method: request.method, url: request.url, insecureQuery: inQuery)
-        switch handle(event) {
+        let answer = try await answer { after in
+            .attach(
+                want: view.want, call: call, method: request.method, url: request.url, insecureQuery: inQuery,
+                after: after)
+        }
+        switch answer {
         case .headers(let headers): return Attached(call: call, url: nil, headers: headers.map(\.line))
         case .insecureUrl(let url, let headers): return Attached(call: call, url: url, headers: headers.map(\.line))
         case .retry: return nil
-        case let answer: throw unexpected(answer)
+        default: throw unexpected(answer)
         }
     }
 
@@ -172,7 +240,7 @@ final class Driver: Sendable {
             } else {
                 token = try await acquire(view, ask)
             }
-            if let attached = try attached(view, call: token.storage.call, request, inQuery: inQuery) {
+            if let attached = try await attached(view, call: token.storage.call, request, inQuery: inQuery) {
                 return attached
             }
         }
@@ -180,16 +248,39 @@ final class Driver: Sendable {
         throw RemintError("transport_failed", .transport, message, isRetryable: true)
     }
 
-    /// Whether the core has to hear of an API's answer: of every refusal, and of the first answer after one that is
-    /// none.
-    func matters(_ status: Int, to want: Want) -> Bool {
-        state.withLock { state in
-            if status != 401 { return state.refused.remove(want) != nil }
+    /// Whether the core has to hear of an API's answer: of every refusal, of what proofs of possession need, and of the
+    /// first answer after a refused token that is none.
+    func matters(_ response: HTTPResponse, to want: Want) -> Bool {
+        let isRefusal = response.status == 401
+        return state.withLock { state in
+            guard isRefusal else {
+                let isFirst = state.refused.remove(want) != nil
+                return isFirst || response.status == 403 || response.hasNonce
+            }
             // Of those that are forgotten, the core hears a little later that all is well again.
             if state.refused.count > 10_000 { state.refused.removeAll() }
             state.refused.insert(want)
             return true
         }
+    }
+
+    /// The thumbprint of the certificate that requests go out with now.
+    var certificate: String? { state.withLock { $0.certificate } }
+
+    /// Goes on with another certificate or with other keys.
+    func renew(certificate: String?, signingKey: SigningKey?, dpop: DPoPKey?) throws {
+        let name = state.withLock { state in
+            state.renewals += 1
+            let name = DPoPKey.name(besides: [signingKey?.name] + state.keys.map(\.name), state.renewals)
+            let keys = [signingKey.map(NamedKey.init), dpop.map { NamedKey($0, name) }].compactMap { $0 }
+            state.keys = Array((keys + state.keys).prefix(8))
+            return name
+        }
+        let renewed = Renewed(
+            tlsId: certificate, signingKey: try signingKey.map { try text(of: $0.json) },
+            dpop: try dpop.map { try text(of: $0.json(name)) })
+        if let answer = handle(.renewed(renewed: renewed)) { throw unexpected(answer) }
+        if let certificate { state.withLock { $0.certificate = certificate } }
     }
 
     func setOnRotated(_ onRotated: @escaping OnRotated, for subject: String?) {
@@ -214,7 +305,7 @@ final class Driver: Sendable {
             return RemintError(
                 "invalid_event", .usage, "the core gave an answer that does not fit the question: report it as a bug")
         }
-        let hint = cause.map(isCertificateFailure) == true ? certificateHint : nil
+        let hint = (cause as? UnreadableFile)?.hint ?? (cause.map(isCertificateFailure) == true ? certificateHint : nil)
         return RemintError(failure, underlyingError: cause, hint: hint)
     }
 
@@ -380,28 +471,15 @@ final class Driver: Sendable {
                 return state.flights[flight] == nil
             }
             if isOver { sleep.cancel() }
-        case .send(let op, let flight, let request, _, let until, let cap):
+        case .send(let op, let flight, let request, let certificate, let until, let cap):
             run(op, flight, until, kindOf: failureKind) { [host] in
-                let answer = try await host.http.send(
-                    request.forTransport(host.clock, until: until, cap: cap), like: nil)
+                var request = try request.forTransport(host.clock, until: until, cap: cap)
+                request.certificateThumbprint = certificate
+                let answer = try await host.http.send(request, like: nil)
                 guard answer.body.count <= cap else { throw TransportFailure(.tooLarge) }
                 let headers = answer.headers.map { Header(name: $0.name, value: Secret($0.value)) }
                 return .received(
                     op: op, status: Int32(clamping: answer.status), headers: headers, body: SecretBytes(answer.body))
-            }
-        case .provide(let op, let flight, .clientSecret, let until):
-            run(op, flight, until) { [host] in
-                guard let clientSecret = host.clientSecret else {
-                    throw RemintError.misuse("there is no function `clientSecret`")
-                }
-                return .provided(op: op, value: Secret(try await clientSecret()))
-            }
-        case .provide(let op, let flight, .clientAssertion, let until):
-            run(op, flight, until) { [host] in
-                guard let clientAssertion = host.clientAssertion else {
-                    throw RemintError.misuse("there is no function `clientAssertion`")
-                }
-                return .provided(op: op, value: Secret(try await clientAssertion()))
             }
         case .provide(let op, let flight, .rotated(let subject, let refreshToken), let until):
             let onRotated = state.withLock { $0.onRotated[subject] }
@@ -409,18 +487,25 @@ final class Driver: Sendable {
                 try await onRotated?(refreshToken.expose())
                 return .provided(op: op, value: nil)
             }
+        case .provide(let op, let flight, let what, let until):
+            run(op, flight, until) { [host] in
+                guard let value = try await host.providers.provide(what) else {
+                    throw RemintError.misuse("there is no function that provides this")
+                }
+                return .provided(op: op, value: value)
+            }
         case .store(let op, let flight, let key, let command, let until):
             run(op, flight, until) { [host] in
                 guard let store = host.store else { throw RemintError.misuse("there is no `store` that could answer") }
                 let result = try await store.handle(StoreCommand(key: key, command))
                 return .stored(op: op, result: .init(result, boot: host.clock.boot()))
             }
-        case .sign(let op, let flight, _, _, let input, let until):
-            run(op, flight, until) { [host] in
-                guard let sign = host.sign else { throw RemintError.misuse("there is no `signingKey` that could sign") }
-                let signature = try await sign(Data(input.utf8)).base64EncodedString()
-                let text = signature.replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
-                return .signed(op: op, signature: text)
+        case .sign(let op, let flight, let name, let algorithm, let input, let until):
+            let key = state.withLock { state in state.keys.first { $0.name == name } }
+            run(op, flight, until) {
+                guard let key else { throw RemintError.misuse("there is no key `\(name)` that could sign") }
+                let signature = try await key.sign(Data(input.utf8), algorithm)
+                return .signed(op: op, signature: signature.base64URL)
             }
         }
     }
@@ -485,6 +570,12 @@ struct Ask {
     var call: String?
 }
 
+/// A flight that somebody waits for.
+struct Flown {
+    let id: String
+    let until: Int64
+}
+
 /// What goes on one API request.
 struct Attached {
     let call: String
@@ -499,6 +590,13 @@ extension Guarded<Bool> {
             defer { isClaimed = true }
             return !isClaimed
         }
+    }
+}
+
+extension Data {
+    /// Without padding (RFC 7515 section 2).
+    var base64URL: String {
+        base64EncodedString().replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
     }
 }
 

@@ -50,6 +50,12 @@ public struct RemintError: Error, Sendable {
     /// Whether a refused refresh token may have been spent by an earlier request whose answer was lost.
     public let isAmbiguous: Bool
 
+    /// The authentication context classes that an API asks for, space-separated (RFC 9470 section 3).
+    public let acrValues: String?
+
+    /// How long ago the person may have signed in at most, says an API (RFC 9470 section 3).
+    public let maxAge: Duration?
+
     /// The host's own error that caused this one. It may hold a whole request: it is not part of what this error
     /// prints.
     public let underlyingError: (any Error)?
@@ -71,6 +77,8 @@ public struct RemintError: Error, Sendable {
         pointer = failure.pointer
         lifetime = failure.lifetime.map { .milliseconds($0) }
         isAmbiguous = failure.ambiguous
+        acrValues = failure.acrValues
+        maxAge = failure.maxAge.map { .seconds($0) }
         self.underlyingError = underlyingError
     }
 
@@ -91,6 +99,8 @@ public struct RemintError: Error, Sendable {
         pointer = nil
         lifetime = nil
         isAmbiguous = false
+        acrValues = nil
+        maxAge = nil
     }
 
     /// An option or argument that has no meaning.
@@ -116,6 +126,7 @@ extension RemintError: CustomStringConvertible, CustomDebugStringConvertible, Cu
             "code": code, "family": family, "message": message, "hint": hint as Any, "status": status as Any,
             "isRetryable": isRetryable, "retryAfter": retryAfter as Any, "oauthError": oauthError as Any,
             "pointer": pointer as Any, "lifetime": lifetime as Any, "isAmbiguous": isAmbiguous,
+            "acrValues": acrValues as Any, "maxAge": maxAge as Any,
             "underlyingError": underlyingError.map { String(describing: type(of: $0)) } as Any,
         ]
         return Mirror(self, children: children, displayStyle: .struct)

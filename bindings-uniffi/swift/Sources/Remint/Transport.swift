@@ -29,6 +29,9 @@ public struct HTTPRequest: Sendable {
     /// How many bytes of body are wanted, after content codings were undone: throw ``TransportFailure/Kind/tooLarge``
     /// beyond that.
     public var cap: Int
+    /// Which client certificate the connection presents, by its thumbprint, if the client has one: the option
+    /// ``Configuration/certificateThumbprint``, or what replaced it. Connections of two certificates are never shared.
+    public var certificateThumbprint: String?
 
     /// Makes a request.
     public init(
@@ -54,6 +57,9 @@ public struct HTTPResponse: Sendable {
     public var body: Data
     /// What `URLSession` made of it.
     var original: HTTPURLResponse?
+
+    /// Whether the server says what the next proof of possession has to repeat (RFC 9449 section 8).
+    var hasNonce: Bool { headers.contains { $0.name.lowercased() == "dpop-nonce" } }
 
     /// Makes an answer.
     public init(status: Int, headers: [HTTPHeader] = [], body: Data = Data()) {

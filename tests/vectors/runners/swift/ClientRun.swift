@@ -194,10 +194,12 @@ final class ClientRun {
                 compare("answer", .bool(expected == "retry"), caller.shown { .bool($0) }, &differences)
             }
         case "start":
-            guard case .adopt(let want, let refreshToken, false) = try Events.flow(value), let subject = want.subject,
-                want.scope == nil
+            guard case .adopt(let adopt) = try Events.flow(value), let subject = adopt.want.subject,
+                adopt.want.scope == nil, adopt.want.resource == nil, !adopt.onRotated
             else { throw Problem("  of the flows only a plain `adopt` is understood in a run through the client") }
-            _ = try client.withSubject(subject, refreshToken: refreshToken.expose())
+            _ = try client.withSubject(
+                subject, refreshToken: adopt.refreshToken?.expose(), subjectToken: adopt.subjectToken?.expose(),
+                actorToken: adopt.actorToken?.expose())
         case "drop":
             for caller in callers.removeValue(forKey: try label()) ?? [] { caller.cancel() }
         case "invalidate":
@@ -216,6 +218,7 @@ final class ClientRun {
         var view = client
         if let subject = want.subject { view = try view.withSubject(subject) }
         if let scope = want.scope { view = view.withScope(scope) }
+        if let resource = want.resource { view = view.withResource(resource) }
         return view
     }
 
@@ -326,6 +329,8 @@ private func failure(_ error: RemintError) -> JSON {
         "pointer": error.pointer.map(JSON.string),
         "lifetime": error.lifetime.map { .integer(milliseconds($0)) },
         "ambiguous": error.isAmbiguous ? true : nil,
+        "acr_values": error.acrValues.map(JSON.string),
+        "max_age": error.maxAge.map { .integer(milliseconds($0) / 1000) },
     ])
 }
 

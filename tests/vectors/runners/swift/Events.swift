@@ -6,7 +6,9 @@ enum Events {
     static func want(_ value: JSON?) throws -> Want {
         guard let value else { return Want() }
         var fields = try Fields("`want`", value)
-        let want = Want(subject: try fields.string("subject"), scope: try fields.strings("scope"))
+        let want = Want(
+            subject: try fields.string("subject"), scope: try fields.strings("scope"),
+            resource: try fields.strings("resource"))
         try fields.end()
         return want
     }
@@ -19,19 +21,60 @@ enum Events {
         case "authorization_url":
             flow = .authorizationUrl(
                 redirectUri: try fields.string("redirect_uri") ?? "", scope: try fields.strings("scope"),
-                parameters: try parameters(fields.take("parameters")))
+                parameters: try parameters(fields.take("parameters")),
+                authorizationDetails: json(fields.take("authorization_details")))
         case "exchange":
             flow = .codeExchange(
                 callback: try secret("callback", &fields), session: try secret("session", &fields),
                 subject: try fields.string("subject"), onRotated: try fields.bool("on_rotated") ?? false)
         case "adopt":
             flow = .adopt(
-                want: try want(fields.take("want")), refreshToken: try secret("refresh_token", &fields),
-                onRotated: try fields.bool("on_rotated") ?? false)
+                adopt: Adopt(
+                    want: try want(fields.take("want")), refreshToken: try optional("refresh_token", &fields),
+                    subjectToken: try optional("subject_token", &fields),
+                    actorToken: try optional("actor_token", &fields),
+                    onRotated: try fields.bool("on_rotated") ?? false))
+        case "device":
+            flow = .device(
+                scope: try fields.strings("scope"), parameters: try parameters(fields.take("parameters")))
+        case "backchannel":
+            flow = .backchannel(
+                request: Backchannel(
+                    scope: try fields.strings("scope"), loginHint: try fields.string("login_hint"),
+                    loginHintToken: try optional("login_hint_token", &fields),
+                    idTokenHint: try optional("id_token_hint", &fields),
+                    bindingMessage: try fields.string("binding_message"),
+                    userCode: try optional("user_code", &fields),
+                    requestedExpiry: try fields.integer("requested_expiry"),
+                    acrValues: try fields.string("acr_values"),
+                    parameters: try parameters(fields.take("parameters"))))
+        case "poll":
+            flow = .poll(
+                poll: Poll(
+                    session: try secret("session", &fields), subject: try fields.string("subject"),
+                    onRotated: try fields.bool("on_rotated") ?? false))
+        case "introspect":
+            flow = .introspect(
+                introspect: Introspect(token: try secret("token", &fields), hint: try fields.string("hint")))
+        case "revoke":
+            flow = .revoke(
+                revoke: Revoke(
+                    want: try want(fields.take("want")), token: try optional("token", &fields),
+                    hint: try fields.string("hint")))
         default: throw Problem("  the flow `\(name)` is not understood")
         }
         try fields.end()
         return flow
+    }
+
+    /// What the host has replaced. The keys are objects, or their text.
+    static func renewed(_ value: JSON) throws -> Renewed {
+        var fields = try Fields("`renewed`", value)
+        let renewed = Renewed(
+            tlsId: try fields.string("tls_id"), signingKey: json(fields.take("signing_key")),
+            dpop: json(fields.take("dpop")))
+        try fields.end()
+        return renewed
     }
 
     static func failureKind(_ name: String?) throws -> FailureKind {
@@ -84,6 +127,15 @@ enum Events {
             request = .code(
                 code: try secret("code", &fields), redirectUri: try fields.string("redirect_uri") ?? "",
                 verifier: try secret("verifier", &fields))
+        case "device_code": request = .deviceCode(deviceCode: try secret("device_code", &fields))
+        case "ciba": request = .ciba(authReqId: try secret("auth_req_id", &fields))
+        case "token_exchange":
+            request = .tokenExchange(
+                subjectToken: try secret("subject_token", &fields),
+                actorToken: try optional("actor_token", &fields), scope: try fields.strings("scope"))
+        case "jwt_bearer":
+            request = .jwtBearer(
+                assertion: try secret("assertion", &fields), scope: try fields.strings("scope"))
         case "basic_get": request = .basicGet
         default: throw Problem("  the token request `\(name)` is not understood")
         }
@@ -112,6 +164,15 @@ enum Events {
     private static func secret(_ name: String, _ fields: inout Fields) throws -> Secret {
         guard let text = try fields.string(name) else { throw Problem("  `\(name)` is missing") }
         return Secret(text)
+    }
+
+    private static func optional(_ name: String, _ fields: inout Fields) throws -> Secret? {
+        try fields.string(name).map { Secret($0) }
+    }
+
+    /// What is JSON in an event's text.
+    private static func json(_ value: JSON?) -> String? {
+        value == .null ? nil : value.map { $0.string ?? $0.text }
     }
 
     private static func integer(_ name: String, _ fields: inout Fields) throws -> Int64 {

@@ -112,7 +112,12 @@ private final class Process {
                 if let call = outcome["answer"]?["call"]?.string { calls[label] = call }
                 return outcome
             }
-        case "start": return handle(.start(flow: try Events.flow(value), deadline: try fields.integer("deadline")))
+        case "start":
+            return handle(
+                .start(
+                    flow: try Events.flow(value), deadline: try fields.integer("deadline"),
+                    after: try fields.string("after")))
+        case "renewed": return handle(.renewed(renewed: try Events.renewed(value)))
         case "cancel": return handle(.cancel(flight: try label()))
         case "tick": return handle(.tick(flight: try label()))
         case "failed": return handle(.failed(op: try label(), kind: try Events.failureKind(fields.string("kind"))))
@@ -130,18 +135,23 @@ private final class Process {
                 .attach(
                     want: try Events.want(fields.take("want")), call: calls[label] ?? label,
                     method: try fields.string("method") ?? "",
-                    url: try fields.string("url") ?? "", insecureQuery: try fields.bool("insecure_query") ?? false))
+                    url: try fields.string("url") ?? "", insecureQuery: try fields.bool("insecure_query") ?? false,
+                    after: try fields.string("after")))
         case "answered":
             let label = try label()
             let headers = Events.headers(try lines(fields.take("headers")))
             guard let status = try fields.integer("status").flatMap(Int32.init(exactly:)) else {
                 throw Problem("  `status` is missing")
             }
-            return handle(
-                .answered(
-                    want: try Events.want(fields.take("want")), call: calls[label] ?? label,
-                    url: try fields.string("url"), status: status,
-                    headers: headers))
+            let event = Event.answered(
+                want: try Events.want(fields.take("want")), call: calls[label] ?? label, url: try fields.string("url"),
+                status: status, headers: headers)
+            return { [self] in
+                let outcome = try handle(event)()
+                // The core may give this caller another call to go on with.
+                if let call = outcome["answer"]?["again"]?.string { calls[label] = call }
+                return outcome
+            }
         // `true` stands for what is meant most often: everything changed, the client's own token.
         case "changed": return handle(.changed(key: value == true ? nil : try label()))
         case "invalidate": return handle(.invalidate(want: value == true ? Want() : try Events.want(value)))

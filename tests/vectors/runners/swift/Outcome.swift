@@ -39,6 +39,8 @@ func failed(_ failure: Failure) -> JSON {
         "pointer": failure.pointer.map(JSON.string),
         "lifetime": failure.lifetime.map(JSON.integer),
         "ambiguous": failure.ambiguous ? true : nil,
+        "acr_values": failure.acrValues.map(JSON.string),
+        "max_age": failure.maxAge.map(JSON.integer),
     ])
 }
 
@@ -88,11 +90,25 @@ private func answered(_ answer: Answer) -> JSON {
     case .headers(let headers): return .object(["headers": pairs(headers)])
     case .pass: return "pass"
     case .retry: return "retry"
+    case .again(let call): return .object(["again": .string(call)])
     case .giveUp: return "give_up"
     case .authorization(let url, let session):
         return .object(["done": .object(["url": .string(url), "session": .string(session.expose())])])
     case .insecureUrl(let url, let headers):
         return .object(["done": .object(["url": .string(url.expose()), "headers": pairs(headers)])])
+    case .pending(let pending):
+        let done = JSON.members([
+            "user_code": pending.userCode.map(JSON.string),
+            "verification_uri": pending.verificationUri.map(JSON.string),
+            "verification_uri_complete": pending.verificationUriComplete.map(JSON.string),
+            "qr_text": pending.qrText.map(JSON.string),
+            "expires_in": .integer(pending.expiresIn),
+            "interval": .integer(pending.interval),
+            "session": .string(pending.session.expose()),
+        ])
+        return .object(["done": done])
+    case .introspection(let active, let introspection):
+        return .object(["done": .object(["active": .bool(active), "introspection": .string(introspection.expose())])])
     case .done: return .object(["done": .object([:])])
     case .fail(let failure): return failed(failure)
     }
@@ -128,6 +144,9 @@ private func provision(_ what: Provision) -> [String: JSON?] {
     switch what {
     case .clientSecret: return ["what": "client_secret"]
     case .clientAssertion: return ["what": "client_assertion"]
+    case .subjectToken(let subject): return ["what": "subject_token", "subject": subject.map(JSON.string)]
+    case .actorToken(let subject): return ["what": "actor_token", "subject": subject.map(JSON.string)]
+    case .assertion(let subject): return ["what": "assertion", "subject": subject.map(JSON.string)]
     case .rotated(let subject, let refreshToken):
         return [
             "what": "rotated", "subject": subject.map(JSON.string), "refresh_token": .string(refreshToken.expose()),
