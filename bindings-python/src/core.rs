@@ -226,4 +226,4 @@ const UNREADABLE_EVENT: &str =
     "the event is not one that the step machine knows, or one of its fields is missing, unknown or of the wrong type";
 const UNREADABLE_OPTIONS: &str = "the options hold a value that JSON does not have: strings, numbers, booleans, None, lists, tuples and dicts are allowed";
 const UNREADABLE_REQUEST: &str =
-    "the token request is not one of client_credentials, code, refresh and basic_get with its fields";
+    "the token request is not one of client_credentials, code, refresh, device_code, ciba, token_exchange, jwt_bearer and basic_get with its fields";

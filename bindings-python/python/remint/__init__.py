@@ -9,14 +9,36 @@ from remint.errors import RemintError, ServerError, TransportError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from remint._async_client import AsyncClient
+    from remint._flows import BackchannelAuthentication, DeviceAuthorization
+    from remint._signing import generate_key
 
-__all__ = ["AsyncClient", "Client", "RemintError", "ServerError", "Token", "TransportError", "UsageError", "__version__"]
+__all__ = [
+    "AsyncClient",
+    "BackchannelAuthentication",
+    "Client",
+    "DeviceAuthorization",
+    "RemintError",
+    "ServerError",
+    "Token",
+    "TransportError",
+    "UsageError",
+    "__version__",
+    "generate_key",
+]
 
 
 def __getattr__(name: str) -> object:
-    # asyncio takes longer to import than all of remint.
-    if name == "AsyncClient":
-        from remint._async_client import AsyncClient
+    # asyncio takes longer to import than all of remint, and few need what else is here.
+    if name in _LATER:
+        from importlib import import_module
 
-        return AsyncClient
+        return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+_LATER = {
+    "AsyncClient": "remint._async_client",
+    "BackchannelAuthentication": "remint._flows",
+    "DeviceAuthorization": "remint._flows",
+    "generate_key": "remint._signing",
+}

@@ -13,11 +13,12 @@ from remint._transport import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Mapping, Sequence
     from types import TracebackType
     from typing import Any, TypeVar
 
     from remint._client import Flow, Headers, OnRotated, Scope, Verdict
+    from remint._flows import BackchannelAuthentication, DeviceAuthorization
     from remint._native import Token
 
     T = TypeVar("T")
@@ -51,10 +52,16 @@ class AsyncClient(Base):
         return self._reject(token, url, status, headers)
 
     async def authorization_url(
-        self, redirect_uri: str | None = None, *, scope: Scope | None = None, parameters: Mapping[str, str] | None = None
+        self,
+        redirect_uri: str | None = None,
+        *,
+        scope: Scope | None = None,
+        parameters: Mapping[str, str] | None = None,
+        authorization_details: Sequence[Mapping[str, Any]] | str | None = None,
+        timeout: float | None = None,
     ) -> tuple[str, str]:
         """See `Client.authorization_url`."""
-        return self._authorization_url(redirect_uri, scope, parameters)
+        return await self._run(self._authorization_url(redirect_uri, scope, parameters, authorization_details, timeout))
 
     async def exchange(
         self,
@@ -69,6 +76,56 @@ class AsyncClient(Base):
         secrets, callback, session = Redacted(callback=_query(callback), session=session), "", ""
         token: Token = await self._run(self._exchange(secrets, subject, on_rotated, timeout))
         return token
+
+    async def device_authorization(
+        self, *, scope: Scope | None = None, parameters: Mapping[str, str] | None = None, timeout: float | None = None
+    ) -> DeviceAuthorization:
+        """See `Client.device_authorization`."""
+        return await self._run(self._device_authorization(scope, parameters, timeout))
+
+    async def backchannel_authentication(
+        self,
+        *,
+        login_hint: str | None = None,
+        login_hint_token: str | None = None,
+        id_token_hint: str | None = None,
+        binding_message: str | None = None,
+        user_code: str | None = None,
+        requested_expiry: float | None = None,
+        acr_values: str | None = None,
+        scope: Scope | None = None,
+        parameters: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> BackchannelAuthentication:
+        """See `Client.backchannel_authentication`."""
+        asked = Redacted(
+            login_hint=login_hint,
+            login_hint_token=login_hint_token,
+            id_token_hint=id_token_hint,
+            binding_message=binding_message,
+            user_code=user_code,
+            acr_values=acr_values,
+        )
+        login_hint_token = id_token_hint = user_code = None
+        return await self._run(self._backchannel_authentication(asked, requested_expiry, scope, parameters, timeout))
+
+    async def poll(
+        self, session: str, subject: str | None = None, *, on_rotated: OnRotated | None = None, timeout: float | None = None
+    ) -> Token:
+        """See `Client.poll`. A caller that is cancelled ends the polls."""
+        secrets, session = Redacted(session=session), ""
+        token: Token = await self._run(self._poll(secrets, subject, on_rotated, timeout))
+        return token
+
+    async def introspect(self, token: str | Token, hint: str | None = None, *, timeout: float | None = None) -> dict[str, Any]:
+        """See `Client.introspect`."""
+        secrets, token = Redacted(token=token), ""
+        return await self._run(self._introspect(secrets, hint, timeout))
+
+    async def revoke(self, token: str | Token | None = None, hint: str | None = None, *, timeout: float | None = None) -> None:
+        """See `Client.revoke`."""
+        secrets, token = Redacted(token=token), None
+        await self._run(self._revoke(secrets, hint, timeout))
 
     async def insecure_url(self, url: str) -> tuple[str, dict[str, str]]:
         """See `Client.insecure_url`."""
@@ -96,6 +153,9 @@ class AsyncClient(Base):
         except StopIteration as stop:
             result: T = stop.value
             return result
+        finally:
+            # Whoever is cancelled while it waits may have something to give up.
+            flow.close()
 
     def _waiter(self) -> Any:
         return _AsyncWaiter()
@@ -129,27 +189,35 @@ class _AsyncWaiter:
     """A task that waits for a flight, or until its time is over. Any thread may wake it."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._future = self._loop.create_future()
+        self.woken = False
+        self._future: asyncio.Future[None] | None = None
 
     def wake(self) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._done)
-        except RuntimeError:
-            pass  # That loop is closed, and nobody waits there any more.
+        self.woken = True
+        future = self._future
+        if future is not None:
+            try:
+                future.get_loop().call_soon_threadsafe(self._done)
+            except RuntimeError:
+                pass  # That loop is closed, and nobody waits there any more.
 
     async def wait(self, seconds: float, clock: Any) -> None:
+        loop = asyncio.get_running_loop()
+        future = self._future = loop.create_future()
+        # Whoever wakes looks for the future after saying so: one of the two sees the other.
+        if self.woken:
+            return
         if hasattr(clock, "timer"):
             cancel = clock.timer(seconds * 1000, self.wake)
         else:
-            cancel = self._loop.call_later(seconds, self._done).cancel
+            cancel = loop.call_later(seconds, self._done).cancel
         try:
-            await self._future
+            await future
         finally:
             cancel()
 
     def _done(self) -> None:
-        if not self._future.done():
+        if self._future is not None and not self._future.done():
             self._future.set_result(None)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class AuthFlow:
-    """Puts the client's token on each request, and repeats a request once where a new token may help.
+    """Puts the client's token on each request, and repeats a request where another token or proof may help.
 
     Token requests never go through the flow: they would end up in ``response.history``, secrets and all.
     """
@@ -31,11 +31,10 @@ class AuthFlow:
         if not isinstance(client, Client):
             raise misuse("this HTTP client is synchronous: give its `Auth` a `remint.Client`")
         call = ApiCall(client)
-        _put(request, client._run(call.attach(request.method, str(request.url))))
-        response = yield request
-        if self._wants_another(call, request, response):
-            _put(request, client._run(call.attach(request.method, str(request.url))))
-            _answered(call, request, (yield request))
+        while True:
+            _put(call, request, client._run(call.attach(request.method, str(request.url))))
+            if not self._wants_another(call, request, (yield request)):
+                return
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         """For an asynchronous client."""
@@ -43,11 +42,10 @@ class AuthFlow:
         if not isinstance(client, AsyncClient):
             raise misuse("this HTTP client is asynchronous, and would be blocked: give its `Auth` a `remint.AsyncClient`")
         call = ApiCall(client)
-        _put(request, await client._run(call.attach(request.method, str(request.url))))
-        response = yield request
-        if self._wants_another(call, request, response):
-            _put(request, await client._run(call.attach(request.method, str(request.url))))
-            _answered(call, request, (yield request))
+        while True:
+            _put(call, request, await client._run(call.attach(request.method, str(request.url))))
+            if not self._wants_another(call, request, (yield request)):
+                return
 
     def _wants_another(self, call: ApiCall, request: Any, response: Any) -> bool:
         if not _answered(call, request, response):
@@ -59,17 +57,24 @@ class AuthFlow:
 
 
 class StrippingTransport:
-    """Takes off what `AuthFlow` put on where a redirect leads to another origin: only a transport sees each hop."""
+    """Takes off what `AuthFlow` put on where a redirect leads to another origin, and makes a proof anew where it stays within.
+
+    Only a transport sees each hop.
+    """
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
 
     def handle_request(self, request: Any) -> Any:
         _strip(request)
+        if (hop := _hop(request)) is not None:
+            request.headers.update(hop._client._run(hop.attach_hop(request.method, str(request.url)))["headers"])  # type: ignore[attr-defined]
         return self._inner.handle_request(request)
 
     async def handle_async_request(self, request: Any) -> Any:
         _strip(request)
+        if (hop := _hop(request)) is not None:
+            request.headers.update((await hop._client._run(hop.attach_hop(request.method, str(request.url))))["headers"])  # type: ignore[attr-defined]
         return await self._inner.handle_async_request(request)
 
     def close(self) -> None:
@@ -127,10 +132,11 @@ def _arguments(request: dict[str, Any], timeout: float) -> dict[str, Any]:
     }
 
 
-def _put(request: Any, answer: dict[str, Any]) -> None:
+def _put(call: ApiCall, request: Any, answer: dict[str, Any]) -> None:
     headers = dict(answer["headers"])
     request.headers.update(headers)
-    request.extensions = {**request.extensions, "remint": (origin(str(request.url)), tuple(headers))}
+    sent = (origin(str(request.url)), tuple(headers), call, (request.method, str(request.url)))
+    request.extensions = {**request.extensions, "remint": sent}
 
 
 def _answered(call: ApiCall, request: Any, response: Any) -> bool:
@@ -141,10 +147,18 @@ def _answered(call: ApiCall, request: Any, response: Any) -> bool:
 
 
 def _strip(request: Any) -> None:
-    home, names = request.extensions.get("remint", (None, ()))
+    home, names, *_ = request.extensions.get("remint", (None, ()))
     if names and origin(str(request.url)) != home:
         for name in names:
             request.headers.pop(name, None)
+
+
+def _hop(request: Any) -> ApiCall | None:
+    """The call whose proof was made for another request than this one, to which a redirect has led."""
+    _, _, call, proven = request.extensions.get("remint", (None, (), None, None))
+    if "dpop" not in request.headers or proven == (request.method, str(request.url)):
+        return None
+    return call  # type: ignore[no-any-return]
 
 
 def _is_seekable(stream: Any) -> bool:

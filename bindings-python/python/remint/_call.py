@@ -13,43 +13,51 @@ if TYPE_CHECKING:
 
 
 class ApiCall:
-    """One caller's request and its one possible repetition."""
+    """One caller's request and what may repeat it: another token, or another proof of possession."""
 
     def __init__(self, client: Base) -> None:
         self._client = client
         self._call: str | None = None
         self._repeated: str | None = None
+        # The token stays, and only its proof is made anew.
+        self._keeps_token = False
         #: The names of the headers that are on the request, for adapters that take them off again.
         self.attached: set[str] = set()
 
     def attach(self, method: str, url: str, **more: Any) -> Flow[Any]:
-        """What to put on the request. The client that runs the flow may have to wait for a token."""
+        """What to put on the request. The client that runs the flow may have to wait for a token, or for a signature."""
         client = self._client
-        repeated: dict[str, Any] = {} if self._repeated is None else {"call": self._repeated}
         # The token may be withdrawn between the two steps: then there is another.
         for _ in range(3):
-            lease = yield from client._obtain(**repeated)
-            self._call = lease["call"]
+            if not self._keeps_token:
+                repeated: dict[str, Any] = {} if self._repeated is None else {"call": self._repeated}
+                lease = yield from client._obtain(**repeated)
+                self._call = lease["call"]
+            self._keeps_token = False
             attach = {"want": client._want, "call": self._call, "method": method, "url": url, **more}
-            answer = client._driver.handle({"attach": attach})
+            answer = yield from client._settle("attach", attach)
             if answer != "retry":
                 return answer
         message = "the token was withdrawn three times while this request was prepared: send it again"
         raise TransportError(message, code="transport_failed", retryable=True)
 
+    def attach_hop(self, method: str, url: str) -> Flow[Any]:
+        """What to put on the request to which a redirect leads. A proof is for one method and URL (RFC 9449 section 4.3)."""
+        self._keeps_token = self._call is not None
+        answer = yield from self.attach(method, url)
+        return answer
+
     def answered(self, url: str, status: int, headers: Iterable[tuple[str, str]]) -> bool:
-        """Whether to attach once more and repeat the request."""
+        """Whether to attach once more and repeat the request. Raises what the API wants of the person (RFC 9470)."""
         driver, want = self._client._driver, self._client._want
-        # The core hears of every refusal, and of the first answer after one that is none.
-        wish = repr(want)
-        if status == 401:
-            driver.refused.add(wish)
-        elif wish in driver.refused:
-            driver.refused.discard(wish)
-        else:
+        headers = list(headers)
+        if not driver.wants_to_hear(want, status, headers):
             return False
-        answered = {"want": want, "call": self._call, "url": url, "status": status, "headers": list(headers)}
-        if driver.handle({"answered": answered}) != "retry":
+        verdict = driver.handle({"answered": {"want": want, "call": self._call, "url": url, "status": status, "headers": headers}})
+        if isinstance(verdict, dict):
+            self._call, self._keeps_token = verdict["again"], True
+            return True
+        if verdict != "retry":
             return False
         self._repeated = self._call
         return True

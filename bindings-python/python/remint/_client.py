@@ -10,10 +10,14 @@ from remint.errors import misuse
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+    from os import PathLike
     from types import TracebackType
-    from typing import Any, Literal, Optional, TypeVar, Union
+    from typing import Any, Literal, TypeVar, Union
 
+    from remint._certificate import Certificate
+    from remint._flows import BackchannelAuthentication, DeviceAuthorization
     from remint._native import Token
+    from remint._signing import Signer
 
     T = TypeVar("T")
     Flow = Generator[tuple[Any, float], None, T]
@@ -36,8 +40,15 @@ class Base(LeaseCell):
         *,
         client_id: str | None = None,
         client_secret: str | Callable[[], Any] | None = None,
-        signing_key: Mapping[str, Any] | None = None,
+        signing_key: Any = None,
+        dpop: Any = None,
+        client_certificate: Mapping[str, Any] | None = None,
         client_assertion: Callable[[], Any] | None = None,
+        client_assertion_file: str | PathLike[str] | None = None,
+        subject_token: Callable[[str | None], Any] | None = None,
+        subject_token_file: str | PathLike[str] | None = None,
+        actor_token: Callable[[str | None], Any] | None = None,
+        assertion: Callable[[str | None], Any] | None = None,
         scope: Scope | None = None,
         api_token: str | None = None,
         parameters: Mapping[str, str] | None = None,
@@ -56,13 +67,17 @@ class Base(LeaseCell):
         **variables: Any,
     ) -> None:
         options = Redacted(variables)
-        secret = client_secret if callable(client_secret) else None
+        functions = _functions(
+            client_secret=client_secret if callable(client_secret) else None,
+            client_assertion=(client_assertion, client_assertion_file),
+            subject_token=(subject_token, subject_token_file),
+            actor_token=actor_token,
+            assertion=assertion,
+        )
         options.update(
             profile=profile if isinstance(profile, str) else dict(profile),
             client_id=client_id,
-            client_secret=client_secret if secret is None else None,
-            client_secret_provided=None if secret is None else True,
-            client_assertion_provided=None if client_assertion is None else True,
+            client_secret=None if "client_secret" in functions else client_secret,
             scope=scope if scope is None or isinstance(scope, str) else list(scope),
             api_token=api_token,
             parameters=None if parameters is None else dict(parameters),
@@ -72,22 +87,27 @@ class Base(LeaseCell):
             policy=None if policy is None else dict(policy),
             aside=background_refresh,
             store=None if store is None else True,
+            **{f"{name}_provided": True for name in functions},
         )
-        sign = None
-        if signing_key is not None:
-            from remint._signing import to_signer
-
-            options["signing_key"], sign = to_signer(signing_key)
+        signers = _signers(signing_key=signing_key, dpop=None if dpop is False else dpop)
         # Tracebacks may show the locals of this frame.
-        client_secret = api_token = signing_key = None
+        client_secret = api_token = signing_key = dpop = None
+        options.update((option, signer.told) for option, signer in signers.items())
+        certificate = None
+        if client_certificate is not None:
+            from remint._certificate import Certificate
+
+            certificate, client_certificate = Certificate(client_certificate), None
+            options["tls_id"] = certificate.tls_id
         core = Core(_encode(options))
-        send = _transport(http, proxy, ca)
+        send = _transport(http, proxy, ca, certificate)
         driver = Driver(
             core,
             send=send,
-            secret=secret,
-            assertion=client_assertion,
-            sign=sign,
+            functions=functions,
+            signers=_by_name(signers),
+            certificate=certificate,
+            proves="dpop" in signers,
             store=store,
             on_notice=on_notice,
             clock=clock,
@@ -112,27 +132,51 @@ class Base(LeaseCell):
         """The same client for another set of scopes, with a token of its own."""
         return self._view(scope=scope.split() if isinstance(scope, str) else list(scope))
 
-    def with_subject(self: V, subject: str, *, refresh_token: str | None = None, on_rotated: OnRotated | None = None) -> V:
+    def with_resource(self: V, *resource: str) -> V:
+        """The same client for other resources (absolute URIs, RFC 8707 section 2), with a token of its own."""
+        return self._view(resource=list(resource))
+
+    def with_subject(
+        self: V,
+        subject: str,
+        *,
+        refresh_token: str | None = None,
+        subject_token: str | None = None,
+        actor_token: str | None = None,
+        on_rotated: OnRotated | None = None,
+    ) -> V:
         """The same client for a user, with the refresh token that your database has for them.
 
         ``on_rotated(refresh_token)`` is called with every new refresh token before the access token that came with
-        it is handed out: save it there.
+        it is handed out: save it there. With the grant ``token_exchange`` (RFC 8693) it is ``subject_token`` that is given,
+        and ``actor_token`` where somebody acts for the user; a later one takes the place of an earlier one.
         """
-        secrets, refresh_token = Redacted(refresh_token=refresh_token), None
+        secrets = Redacted(refresh_token=refresh_token, subject_token=subject_token, actor_token=actor_token)
+        refresh_token = subject_token = actor_token = None
         view = self._view(subject=subject)
         view._adopt(secrets, on_rotated)
         return view
 
+    def renew(self, *, signing_key: Any = None, dpop: Any = None) -> None:
+        """Goes on with another key, without a restart. Tokens that are bound to the old ``dpop`` key are not used any more."""
+        signers = _signers(signing_key=signing_key, dpop=dpop)
+        signing_key = dpop = None
+        # What is under way may still ask for the key that was there before.
+        self._driver.signers = {**self._driver.signers, **_by_name(signers)}
+        self._driver.handle({"renewed": {option: _json(signer.told) for option, signer in signers.items()}})
+
     def _adopt(self, secrets: dict[str, Any], on_rotated: OnRotated | None) -> None:
         if on_rotated is not None:
             self._driver.rotated[self._want.get("subject")] = on_rotated
-        if secrets.get("refresh_token") is not None:
+        if any(secret is not None for secret in secrets.values()):
             adopt = Redacted(secrets, want=self._want, on_rotated=on_rotated is not None)
             self._driver.handle({"start": {"flow": {"adopt": adopt}}})
 
     # The flows: each yields what to wait for, and for how long at most. `Client` and `AsyncClient` run them.
 
-    def _obtain(self, min_ttl: float | None = None, force: bool | None = None, timeout: float | None = None, **ask: Any) -> Flow[Any]:
+    def _obtain(
+        self, min_ttl: float | None = None, force: bool | None = None, timeout: float | None = None, **ask: Any
+    ) -> Flow[Any]:
         driver, bridge = self._driver, self._bridge()
         ask.update(want=self._want, min_ttl=_millis("min_ttl", min_ttl or 0), force=bool(force))
         if timeout is not None:
@@ -142,30 +186,110 @@ class Base(LeaseCell):
             answer = driver.handle({"ask": ask}, waiter.wake, self, bridge)
             if "use" in answer:
                 return answer
-            yield waiter, driver.seconds_until(answer["until"], answer["wait"])
+            yield from self._wait(waiter, answer)
             ask["after"] = answer["wait"]
 
+    def _wait(self, waiter: Any, answer: dict[str, Any]) -> Flow[None]:
+        if not waiter.woken:
+            yield waiter, self._driver.seconds_until(answer["until"], answer["wait"])
+
+    def _settle(self, name: str, question: dict[str, Any]) -> Flow[Any]:
+        """Asks, waits as long as it takes, and asks the same once more, until there is an answer."""
+        while True:
+            waiter = self._waiter()
+            answer = self._driver.handle({name: question}, waiter.wake, None, self._bridge())
+            if not isinstance(answer, dict) or "wait" not in answer:
+                return answer
+            yield from self._wait(waiter, answer)
+            question["after"] = answer["wait"]
+
+    def _begin(self, name: str, flow: dict[str, Any], timeout: float | None) -> dict[str, Any]:
+        start: dict[str, Any] = {"flow": {name: flow}}
+        if timeout is not None:
+            start["deadline"] = self._driver.now()[1] + _millis("timeout", timeout)
+        return start
+
+    def _done(self, name: str, flow: dict[str, Any], timeout: float | None) -> Flow[dict[str, Any]]:
+        """A flow that ends in something other than a token."""
+        given = Redacted((name, value) for name, value in flow.items() if value is not None)
+        answer = yield from self._settle("start", self._begin(name, given, timeout))
+        done: dict[str, Any] = answer["done"]
+        return done
+
     def _exchange(self, secrets: dict[str, Any], subject: str | None, on_rotated: OnRotated | None, timeout: float | None) -> Flow[Any]:
-        driver, waiter = self._driver, self._waiter()
         view = self._view(subject=subject) if subject is not None else self._view()
         view._adopt({}, on_rotated)
         flow = Redacted(secrets, subject=subject, on_rotated=on_rotated is not None)
-        start: dict[str, Any] = {"flow": {"exchange": flow}}
-        if timeout is not None:
-            start["deadline"] = driver.now()[1] + _millis("timeout", timeout)
-        answer = driver.handle({"start": start}, waiter.wake, None, self._bridge())
-        yield waiter, driver.seconds_until(answer["until"], answer["wait"])
+        start, waiter = self._begin("exchange", flow, timeout), self._waiter()
+        answer = self._driver.handle({"start": start}, waiter.wake, None, self._bridge())
+        yield from self._wait(waiter, answer)
         lease = yield from view._obtain(timeout=timeout, after=answer["wait"])
         return lease["token"]
 
-    def _authorization_url(self, redirect_uri: str | None, scope: Scope | None, parameters: Mapping[str, str] | None) -> tuple[str, str]:
-        flow: dict[str, Any] = {"parameters": dict(parameters or {})}
-        if redirect_uri is not None:
-            flow["redirect_uri"] = redirect_uri
-        if scope is not None:
-            flow["scope"] = scope.split() if isinstance(scope, str) else list(scope)
-        done = self._driver.handle({"start": {"flow": {"authorization_url": flow}}})["done"]
+    def _poll(self, secrets: dict[str, Any], subject: str | None, on_rotated: OnRotated | None, timeout: float | None) -> Flow[Any]:
+        view = self._view(subject=subject) if subject is not None else self._view()
+        view._adopt({}, on_rotated)
+        flow = Redacted(secrets, subject=subject, on_rotated=on_rotated is not None)
+        start, waiter = self._begin("poll", flow, timeout), self._waiter()
+        answer = self._driver.handle({"start": start}, waiter.wake, None, self._bridge())
+        # Without a time of the caller's own it is the flight that ends in time, and says why.
+        deadline = start.get("deadline", answer["until"] + LAST_ANSWER)
+        try:
+            yield from self._wait(waiter, answer)
+            lease = yield from view._obtain(after=answer["wait"], deadline=deadline)
+            return lease["token"]
+        except BaseException:
+            # Nobody waits for the person's answer any more.
+            self._driver.handle({"cancel": {"flight": answer["wait"]}})
+            raise
+
+    def _authorization_url(
+        self,
+        redirect_uri: str | None,
+        scope: Scope | None,
+        parameters: Mapping[str, str] | None,
+        details: Sequence[Mapping[str, Any]] | str | None,
+        timeout: float | None,
+    ) -> Flow[tuple[str, str]]:
+        flow = _asked(scope, parameters)
+        if details is not None:
+            flow["authorization_details"] = details if isinstance(details, str) else _json(list(details))
+        done = yield from self._done("authorization_url", {"redirect_uri": redirect_uri or "", **flow}, timeout)
         return done["url"], done["session"]
+
+    def _device_authorization(
+        self, scope: Scope | None, parameters: Mapping[str, str] | None, timeout: float | None
+    ) -> Flow[DeviceAuthorization]:
+        from remint._flows import DeviceAuthorization
+
+        done = yield from self._done("device", _asked(scope, parameters), timeout)
+        return DeviceAuthorization(**{"verification_uri_complete": None, **_in_seconds(done)})
+
+    def _backchannel_authentication(
+        self,
+        asked: dict[str, Any],
+        requested_expiry: float | None,
+        scope: Scope | None,
+        parameters: Mapping[str, str] | None,
+        timeout: float | None,
+    ) -> Flow[BackchannelAuthentication]:
+        from remint._flows import BackchannelAuthentication
+
+        if requested_expiry is not None:
+            asked["requested_expiry"] = _millis("requested_expiry", requested_expiry)
+        done = yield from self._done("backchannel", Redacted(asked, **_asked(scope, parameters)), timeout)
+        return BackchannelAuthentication(**_in_seconds(done))
+
+    def _introspect(self, secrets: dict[str, Any], hint: str | None, timeout: float | None) -> Flow[dict[str, Any]]:
+        from json import loads
+
+        secrets["token"] = getattr(secrets["token"], "access_token", secrets["token"])
+        done = yield from self._done("introspect", Redacted(secrets, hint=hint), timeout)
+        return {**loads(done["introspection"]), "active": done["active"]}
+
+    def _revoke(self, secrets: dict[str, Any], hint: str | None, timeout: float | None) -> Flow[None]:
+        secrets["token"] = getattr(secrets["token"], "access_token", secrets["token"])
+        yield from self._done("revoke", Redacted(secrets, want=self._want, hint=hint), timeout)
 
     def _insecure_url(self, url: str) -> Flow[tuple[str, dict[str, str]]]:
         answer = yield from ApiCall(self).attach("GET", str(url), insecure_query=True)
@@ -174,8 +298,10 @@ class Base(LeaseCell):
     def _reject(self, token: Token, url: str, status: int, headers: Headers) -> Verdict:
         lines = list(getattr(headers, "items", lambda: headers)())
         answered = {"want": self._want, "call": token._call, "url": str(url), "status": status, "headers": lines}
-        verdict: Verdict = self._driver.handle({"answered": answered})
-        return verdict
+        verdict: Any = self._driver.handle({"answered": answered})
+        # The next proof is another one whether or not the token is.
+        told: Verdict = "retry" if isinstance(verdict, dict) else verdict
+        return told
 
     def _close(self) -> Flow[None]:
         self._driver.handle({"close": {}})
@@ -226,10 +352,20 @@ class Client(Base):
         return self._reject(token, url, status, headers)
 
     def authorization_url(
-        self, redirect_uri: str | None = None, *, scope: Scope | None = None, parameters: Mapping[str, str] | None = None
+        self,
+        redirect_uri: str | None = None,
+        *,
+        scope: Scope | None = None,
+        parameters: Mapping[str, str] | None = None,
+        authorization_details: Sequence[Mapping[str, Any]] | str | None = None,
+        timeout: float | None = None,
     ) -> tuple[str, str]:
-        """Where to send the browser, and the session to keep until it is back: a secret, and a string."""
-        return self._authorization_url(redirect_uri, scope, parameters)
+        """Where to send the browser, and the session to keep until it is back: a secret, and a string.
+
+        ``authorization_details`` asks for something in detail (RFC 9396 section 2). ``timeout`` (seconds; 30 unless told) is for
+        providers whose metadata is read first, or to whom the request is pushed (RFC 9126).
+        """
+        return self._run(self._authorization_url(redirect_uri, scope, parameters, authorization_details, timeout))
 
     def exchange(
         self,
@@ -244,6 +380,73 @@ class Client(Base):
         secrets, callback, session = Redacted(callback=_query(callback), session=session), "", ""
         token: Token = self._run(self._exchange(secrets, subject, on_rotated, timeout))
         return token
+
+    def device_authorization(
+        self, *, scope: Scope | None = None, parameters: Mapping[str, str] | None = None, timeout: float | None = None
+    ) -> DeviceAuthorization:
+        """Begins an authorization on another device (RFC 8628). Show the person what it gives, and ``poll`` its session.
+
+        ``timeout`` is how many seconds to wait for the server; 30 unless told.
+        """
+        return self._run(self._device_authorization(scope, parameters, timeout))
+
+    def backchannel_authentication(
+        self,
+        *,
+        login_hint: str | None = None,
+        login_hint_token: str | None = None,
+        id_token_hint: str | None = None,
+        binding_message: str | None = None,
+        user_code: str | None = None,
+        requested_expiry: float | None = None,
+        acr_values: str | None = None,
+        scope: Scope | None = None,
+        parameters: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> BackchannelAuthentication:
+        """Has the server ask a person on a device of their own (CIBA section 7.1). Go on with ``poll``.
+
+        Exactly one of the three hints says who is asked. ``binding_message`` is shown on both devices. ``requested_expiry``
+        is how many seconds they may take, ``timeout`` how many to wait for the server (30 unless told).
+        """
+        asked = Redacted(
+            login_hint=login_hint,
+            login_hint_token=login_hint_token,
+            id_token_hint=id_token_hint,
+            binding_message=binding_message,
+            user_code=user_code,
+            acr_values=acr_values,
+        )
+        login_hint_token = id_token_hint = user_code = None
+        return self._run(self._backchannel_authentication(asked, requested_expiry, scope, parameters, timeout))
+
+    def poll(
+        self, session: str, subject: str | None = None, *, on_rotated: OnRotated | None = None, timeout: float | None = None
+    ) -> Token:
+        """Waits until the person has answered, as often as the server likes to be asked (RFC 8628 section 3.4).
+
+        ``timeout`` is in seconds; without one it ends when the code runs out, with ``authorization_expired``. Whoever gives
+        up waiting ends the polls; the session can be polled again.
+        """
+        secrets, session = Redacted(session=session), ""
+        token: Token = self._run(self._poll(secrets, subject, on_rotated, timeout))
+        return token
+
+    def introspect(self, token: str | Token, hint: str | None = None, *, timeout: float | None = None) -> dict[str, Any]:
+        """What the server knows about a token (RFC 7662): ``active``, and the other members of its answer.
+
+        ``hint`` is ``access_token`` or ``refresh_token``. ``timeout`` is in seconds; 30 unless told.
+        """
+        secrets, token = Redacted(token=token), ""
+        return self._run(self._introspect(secrets, hint, timeout))
+
+    def revoke(self, token: str | Token | None = None, hint: str | None = None, *, timeout: float | None = None) -> None:
+        """Has the server forget a token (RFC 7009); without one, what this client holds: it is forgotten here, too.
+
+        With a refresh token go the access tokens that came of it. ``timeout`` is in seconds; 30 unless told.
+        """
+        secrets, token = Redacted(token=token), None
+        self._run(self._revoke(secrets, hint, timeout))
 
     def insecure_url(self, url: str) -> tuple[str, dict[str, str]]:
         """The URL with the token in its query, which logs and histories keep; and headers that keep it out of caches."""
@@ -274,6 +477,9 @@ class Client(Base):
         except StopIteration as stop:
             result: T = stop.value
             return result
+        finally:
+            # Whoever is interrupted while it waits may have something to give up.
+            flow.close()
 
 
 if TYPE_CHECKING:
@@ -320,9 +526,69 @@ def _query(callback: str | Mapping[str, Any]) -> str:
     return urlencode(list(items()), doseq=True)
 
 
-def _transport(http: Any, proxy: str | None, ca: str | bytes | None) -> Callable[..., Any]:
+def _asked(scope: Scope | None, parameters: Mapping[str, str] | None) -> dict[str, Any]:
+    return {
+        "scope": scope.split() if isinstance(scope, str) else None if scope is None else list(scope),
+        "parameters": dict(parameters or {}),
+    }
+
+
+def _in_seconds(done: dict[str, Any]) -> dict[str, Any]:
+    return {**done, "expires_in": done["expires_in"] / 1000, "interval": done["interval"] / 1000}
+
+
+def _functions(**given: Any) -> dict[str, Callable[..., Any]]:
+    """The functions that the core may ask for; a file is one that reads it."""
+    functions: dict[str, Callable[..., Any]] = {}
+    for name, function in given.items():
+        function, file = function if isinstance(function, tuple) else (function, None)
+        if function is not None and file is not None:
+            raise misuse(f"option `{name}` stands beside `{name}_file`: keep one of the two")
+        if file is not None:
+            from os import fspath
+
+            function = _File(fspath(file))
+        if function is not None:
+            if not callable(function):
+                raise misuse(f"option `{name}` must be a function: it is asked before each token request")
+            functions[name] = function
+    return functions
+
+
+class _File:
+    """Reads a file each time: what projects tokens into files replaces them."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __call__(self, *_: object) -> str:
+        with open(self._path, encoding="utf-8") as file:
+            return file.read().rstrip("\r\n")
+
+
+def _signers(**given: Any) -> dict[str, Signer]:
+    signers: dict[str, Signer] = {}
+    for option, key in given.items():
+        if key is not None:
+            from remint._signing import to_signer
+
+            signers[option] = to_signer(key, option)
+    return signers
+
+
+def _by_name(signers: dict[str, Signer]) -> dict[str, Signer]:
+    """The keys by the names that the core asks for them by. Two keys with one name could not be told apart."""
+    named: dict[str, Signer] = {}
+    for signer in signers.values():
+        other = named.setdefault(signer.told.get("name", ""), signer)
+        if not other.is_same(signer):
+            raise misuse("`signing_key` and `dpop` are two keys with the same `name`: give them names of their own")
+    return named
+
+
+def _transport(http: Any, proxy: str | None, ca: str | bytes | None, certificate: Certificate | None) -> Callable[..., Any]:
     if http is None:
-        return _DefaultTransport(proxy, ca)
+        return _DefaultTransport(proxy, ca, certificate)
     if proxy is not None or ca is not None:
         raise misuse("options `proxy` and `ca` are for the default transport: set them up in what you pass as `http`")
     for library in {kind.__module__.partition(".")[0] for kind in type(http).__mro__} & {"requests", "httpx", "httpx2", "aiohttp"}:
@@ -338,9 +604,9 @@ def _transport(http: Any, proxy: str | None, ca: str | bytes | None) -> Callable
 class _DefaultTransport:
     """The standard library's HTTP and TLS, imported at the first request."""
 
-    def __init__(self, proxy: str | None, ca: str | bytes | None) -> None:
-        self._arguments, self._send = (proxy, ca), None
-        if proxy is not None or ca is not None:
+    def __init__(self, proxy: str | None, ca: str | bytes | None, certificate: Certificate | None) -> None:
+        self._arguments, self._send = (proxy, ca, certificate), None
+        if proxy is not None or ca is not None or certificate is not None:
             self._build()
 
     def _build(self) -> Any:
@@ -353,6 +619,8 @@ class _DefaultTransport:
         return (self._send or self._build())(request, timeout, cap)
 
 
+#: How long after a code has run out the last answer about it may be on its way, in milliseconds.
+LAST_ANSWER = 60_000
 #: A profile whose tokens are what the user says.
 STATIC = {
     "name": "static",

@@ -14,10 +14,12 @@ from remint.errors import TransportError, from_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from typing import Any, Optional
 
+    from remint._certificate import Certificate
     from remint._native import LeaseCell
+    from remint._signing import Signer
 
     Bridge = Optional[Callable[[Awaitable[Any], float], Any]]
 
@@ -30,9 +32,10 @@ class Driver:
         core: Core,
         *,
         send: Callable[..., Any],
-        secret: Callable[[], Any] | None,
-        assertion: Callable[[], Any] | None,
-        sign: Callable[[bytes, str], Any] | None,
+        functions: Mapping[str, Callable[..., Any]],
+        signers: Mapping[str, Signer],
+        certificate: Certificate | None,
+        proves: bool,
         store: Any,
         on_notice: Callable[[dict[str, Any]], object] | None,
         clock: Any,
@@ -41,10 +44,12 @@ class Driver:
     ) -> None:
         self.core, self.clock = core, clock
         self.rotated: dict[str | None, Callable[[str], Any]] = {}
+        #: The keys by their names, as the core was told them.
+        self.signers = dict(signers)
         # Wishes whose token an API refused last: the core wants to hear of the first answer after that, too.
-        self.refused: set[str] = set()
-        self._send, self._secret, self._store, self._on_notice = send, secret, store, on_notice
-        self._assertion, self._sign = assertion, sign
+        self._refused: set[str] = set()
+        self._send, self._store, self._on_notice = send, store, on_notice
+        self._functions, self._certificate, self._proves = functions, certificate, proves
         self._random, self._threads = random or os.urandom, threads
         self._pid = os.getpid()
         self._until: dict[str, int] = {}
@@ -77,6 +82,17 @@ class Driver:
             if "token" in step:
                 answer["token"] = step["token"]
         return answer
+
+    def wants_to_hear(self, want: dict[str, Any], status: int, headers: list[tuple[str, str]]) -> bool:
+        """Whether an API's answer says something about the token or its proof: a refusal, the first answer after one, a nonce."""
+        wish = repr(want)
+        if status == 401:
+            self._refused.add(wish)
+            return True
+        if wish in self._refused:
+            self._refused.discard(wish)
+            return True
+        return status == 403 or self._proves and any(name.lower() == "dpop-nonce" for name, _ in headers)
 
     def seconds_until(self, until: int, flight: str) -> float:
         """How long to wait for a flight: no longer than its present operation, whose end may have gone unreported."""
@@ -118,6 +134,12 @@ class Driver:
         self._until[operation.get("flight") or operation["sleep"]] = operation["until"]
         if "sleep" in operation and hasattr(self.clock, "timer"):
             self.clock.timer(operation["until"] - self.now()[1], lambda: self.handle(_tick(operation), bridge=bridge))
+        elif "sign" in operation and self._is_quick(operation):
+            # A proof per API request is no reason for a thread per API request.
+            step = self._perform(operation, bridge)
+            for other in map(Redacted, step.pop("operations", ())):
+                self._start(other, bridge)
+            self._finish(step)
         elif not self._threads:
             self._run(operation, bridge)
         else:
@@ -129,6 +151,10 @@ class Driver:
             except RuntimeError:
                 # The interpreter is on its way out, and refuses threads.
                 self._run(operation, bridge)
+
+    def _is_quick(self, operation: dict[str, Any]) -> bool:
+        signer = self.signers.get(operation["key"])
+        return signer is not None and signer.is_local
 
     def _run(self, operation: dict[str, Any], bridge: Bridge) -> None:
         """Carries out an operation and, in the same thread, what follows from its end."""
@@ -176,6 +202,8 @@ class Driver:
                 _sleep(seconds)
             return self._tell(_tick(operation))
         if "send" in operation:
+            if self._certificate is not None and (tls_id := self._certificate.renewed()) is not None:
+                self._finish(self._tell({"renewed": {"tls_id": tls_id}}))
             status, headers, body = resolved(self._send(Redacted(operation["request"]), left(), operation["cap"]))
             headers = [(str(name), str(value)) for name, value in headers]
             if len(body) > operation["cap"]:
@@ -184,19 +212,19 @@ class Driver:
         if "store" in operation and self._store is not None:
             command = {name: value for name, value in operation.items() if name not in ("store", "flight", "until")}
             return self._tell({"stored": {"op": operation["store"], "result": resolved(self._store.handle(command))}})
-        if "sign" in operation and self._sign is not None:
+        if "sign" in operation and operation["key"] in self.signers:
             from base64 import urlsafe_b64encode
 
-            signature = resolved(self._sign(operation["input"].encode(), operation["alg"]))
+            signature = resolved(self.signers[operation["key"]].sign(operation["input"].encode(), operation["alg"]))
             text = urlsafe_b64encode(bytes(signature)).rstrip(b"=").decode()
             return self._tell({"signed": {"op": operation["sign"], "signature": text}})
-        value = None
-        read = {"client_secret": self._secret, "client_assertion": self._assertion}.get(operation.get("what", ""))
-        if read is not None:
-            value = resolved(read())
+        value, what = None, operation.get("what", "")
+        if what in self._functions:
+            about = (operation.get("subject"),) if what in ABOUT_SUBJECT else ()
+            value = resolved(self._functions[what](*about))
             if not isinstance(value, str):
-                raise TypeError(f"the function `{operation['what']}` must give a str")
-        elif operation.get("what") == "rotated":
+                raise TypeError(f"the function `{what}` must give a str")
+        elif what == "rotated":
             save = self.rotated.get(operation.get("subject"))
             if save is not None:
                 resolved(save(operation["refresh_token"]))
@@ -223,10 +251,13 @@ class Driver:
 
     def _error(self, answer: dict[str, Any], event: dict[str, Any]) -> Exception:
         error = from_record(answer)
-        if isinstance(error, TransportError) and "ask" in event:
-            error.__cause__ = self._causes.get(event["ask"].get("after", ""))
-            if error.hint is None and type(error.__cause__).__name__ == "SSLCertVerificationError":
+        if isinstance(error, TransportError):
+            question = next(iter(event.values()))
+            cause = error.__cause__ = self._causes.get(question.get("after", ""))
+            if error.hint is None and type(cause).__name__ == "SSLCertVerificationError":
                 error.hint = "name the authority that signed the server's certificate in `ca`, or the `proxy` in between"
+            elif error.code == "host_error" and isinstance(cause, OSError) and cause.filename is not None:
+                error.hint = f"the file `{cause.filename}` cannot be read: {cause.strerror}"
         return error
 
 
@@ -241,10 +272,12 @@ class Waiter:
     """A thread that waits for a flight, or until its time is over."""
 
     def __init__(self) -> None:
+        self.woken = False
         self._lock = allocate_lock()
         self._lock.acquire()
 
     def wake(self) -> None:
+        self.woken = True
         try:
             self._lock.release()
         except RuntimeError:
@@ -311,6 +344,8 @@ def _at_exit() -> None:
 #: No wait is longer, in milliseconds, before the clocks are read again: they know of suspension, timers may not.
 MAX_TIMER = 3_600_000
 MAX_CAUSES = 64
+#: What functions are asked for with the subject that it is about.
+ABOUT_SUBJECT = frozenset(("subject_token", "actor_token", "assertion"))
 #: Errors that come before the first byte of a request.
 NOT_SENT = frozenset(("ConnectionRefusedError", "gaierror", "SSLCertVerificationError", "ConnectError", "ConnectTimeout", "NewConnectionError", "ClientConnectorError"))
 TIMED_OUT = frozenset(("TimeoutError", "timeout", "Timeout", "TimeoutException"))

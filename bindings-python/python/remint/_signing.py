@@ -1,4 +1,4 @@
-"""Keys that the client signs with (``private_key_jwt``, RFC 7523 section 2.2).
+"""Keys that the client signs with: assertions (RFC 7523 section 2.2) and proofs of possession (RFC 9449).
 
 The signing itself is ``cryptography``'s (``pip install remint[signing]``), or a function of the user's: a KMS, an HSM.
 """
@@ -13,40 +13,93 @@ from remint.errors import misuse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import Any
 
-    Sign = Callable[[bytes, str], Any]
+
+class Signer:
+    """One key: what the core is told of it, and how to sign with it. Printing it shows nothing of the key."""
+
+    def __init__(self, told: dict[str, Any], sign: Callable[[bytes, str], Any], key: Any = None) -> None:
+        self.told, self.sign, self._key = told, sign, key
+        #: Whether signing takes no other party: then it is quick enough for the caller's own thread.
+        self.is_local = key is not None
+
+    def is_same(self, other: Signer) -> bool:
+        """Whether both sign with one key, perhaps by another algorithm."""
+        if self._key is None or other._key is None:
+            return self.sign is other.sign
+        numbers: bool = self._key.public_key() == other._key.public_key()
+        return numbers
+
+    def __repr__(self) -> str:
+        return f"<remint.Signer {self.told.get('name') or ''}(redacted)>"
 
 
-def to_signer(given: Mapping[str, Any]) -> tuple[dict[str, str], Sign]:
-    """What the core is told of a key, and how to sign with it. Checks that the key fits its algorithm."""
+def to_signer(given: Any, option: str = "signing_key") -> Signer:
+    """The signer for the option ``signing_key`` or ``dpop``. Checks that the key fits its algorithm."""
+    is_dpop = option == "dpop"
+    if is_dpop and (given is True or given == "generate"):
+        given = {"key": generate_key()}
+    elif is_dpop and getattr(given, "get", bool)("generate") is True:
+        given = {"key": generate_key(given.get("alg") or "ES256"), **{name: given[name] for name in given if name not in ("generate", "alg")}}
+    elif isinstance(given, (str, bytes)) or hasattr(given, "private_bytes") or "kty" in getattr(given, "keys", tuple)():
+        given = {"key": given}
     if not hasattr(given, "keys") or ("key" in given) == ("sign" in given):
-        raise misuse("`signing_key` must be a mapping with `key` or `sign`")
-    told = {name: given[name] for name in ("name", "alg", "kid") if given.get(name) is not None}
-    unknown = sorted(set(given) - {"key", "sign", "name", "alg", "kid"})
+        raise misuse(f"`{option}` must be a key, or a mapping with `key` or `sign`")
+    allowed = ["name", "alg", *(("required", "jwk") if is_dpop else ("kid",))]
+    told = {name: given[name] for name in allowed if given.get(name) is not None}
+    unknown = sorted(set(given) - {"key", "sign", *allowed})
     if unknown:
-        raise misuse(f"`signing_key` has no member `{unknown[0]}`: there are key or sign, alg, kid and name")
+        raise misuse(f"`{option}` has no member `{unknown[0]}`: there are key or sign, {', '.join(allowed)}")
     if "sign" in given:
         if not callable(given["sign"]):
-            raise misuse("`signing_key['sign']` must be a function")
-        return told, given["sign"]
-    key = _private_key(given["key"])
-    alg, public = _fitting(key, told.get("alg"))
-    if isinstance(given["key"], dict) and "kid" in given["key"]:
+            raise misuse(f"`{option}['sign']` must be a function")
+        if is_dpop:
+            if not hasattr(told.get("jwk"), "keys"):
+                raise misuse("`dpop['jwk']` is missing: every proof shows the public key, and only its holder knows it")
+            told["jwk"] = dict(told["jwk"])
+            told.setdefault("name", "dpop")
+        return Signer(told, given["sign"])
+    key = _private_key(given["key"], option)
+    fits, public = _fitting(key, told.get("alg"), option)
+    if isinstance(given["key"], dict) and "kid" in given["key"] and not is_dpop:
         told.setdefault("kid", given["key"]["kid"])
     # The thumbprint (RFC 7638 section 3) tells this key's tokens from another's.
     thumbprint = sha256(dumps(public, separators=(",", ":"), sort_keys=True).encode()).digest()
     told.setdefault("name", _text(thumbprint))
-    return {**told, "alg": alg}, lambda data, _: _sign(key, alg, data)
+    if is_dpop:
+        told["jwk"] = public
+    # Where the user doesn't say, the server's metadata chooses; proofs are made before there is any.
+    told["alg"] = fits[0] if len(fits) == 1 or is_dpop else list(fits)
+    return Signer(told, lambda data, alg: _sign(key, alg, data), key)
 
 
-def _private_key(key: Any) -> Any:
+def generate_key(alg: str = "ES256") -> Any:
+    """A new private key of ``cryptography``'s, for ``signing_key`` or ``dpop``.
+
+    ``alg`` is ``ES256``, ``ES384``, ``EdDSA``, ``RS256`` or ``PS256``. Export it with its own ``private_bytes``, and
+    register its ``public_key()`` with the server.
+    """
+    try:
+        from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+    except ImportError:
+        raise misuse("keys are made by the package `cryptography`: run `pip install remint[signing]`") from None
+    if alg in ("ES256", "ES384"):
+        return ec.generate_private_key(ec.SECP256R1() if alg == "ES256" else ec.SECP384R1())
+    if alg == "EdDSA":
+        return ed25519.Ed25519PrivateKey.generate()
+    if alg in ("RS256", "PS256"):
+        return rsa.generate_private_key(65537, 3072)
+    raise misuse(f"`{alg}` is no algorithm for a key: use ES256, ES384, EdDSA, RS256 or PS256")
+
+
+def _private_key(key: Any, option: str) -> Any:
     try:
         from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
     except ImportError:
-        raise misuse("`signing_key` needs the package `cryptography`: run `pip install remint[signing]`, or give `sign`") from None
+        raise misuse(f"`{option}` needs the package `cryptography`: run `pip install remint[signing]`, or give `sign`") from None
     if hasattr(key, "private_bytes"):
         return key
     try:
@@ -58,34 +111,37 @@ def _private_key(key: Any) -> Any:
         if key["kty"] == "EC":
             return ec.derive_private_key(number["d"], {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1}[key["crv"]]())
         public = rsa.RSAPublicNumbers(number["e"], number["n"])
-        return rsa.RSAPrivateNumbers(*(number[name] for name in ("p", "q", "d", "dp", "dq", "qi")), public).private_key()
+        numbers = rsa.RSAPrivateNumbers(
+            number["p"], number["q"], number["d"], number["dp"], number["dq"], number["qi"], public_numbers=public
+        )
+        return numbers.private_key()
     except Exception:
         # The error's own text may hold a part of the key.
-        raise misuse("`signing_key['key']` is not a private key: give PEM (PKCS #8, SEC 1 or PKCS #1) without a password, a JWK, or a key of `cryptography`") from None
+        raise misuse(f"`{option}['key']` is not a private key: give PEM (PKCS #8, SEC 1 or PKCS #1) without a password, a JWK, or a key of `cryptography`") from None
 
 
-def _fitting(key: Any, wanted: str | None) -> tuple[str, dict[str, str]]:
-    """The algorithm for a key, and the public JWK's required members."""
-    kind, numbers = getattr(getattr(key, "curve", None), "name", type(key).__name__), None
+def _fitting(key: Any, wanted: str | None, option: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The algorithms for a key, the best one first, and the public JWK's required members."""
+    kind = getattr(getattr(key, "curve", None), "name", type(key).__name__)
+    fits: tuple[str, ...] = ("EdDSA",)
     public = key.public_key()
     if kind in ("secp256r1", "secp384r1"):
         numbers, size = public.public_numbers(), (key.key_size + 7) // 8
         fits, crv = (("ES256",), "P-256") if size == 32 else (("ES384",), "P-384")
         jwk = {"crv": crv, "kty": "EC", "x": _text(numbers.x.to_bytes(size, "big")), "y": _text(numbers.y.to_bytes(size, "big"))}
-    elif kind == "Ed25519PrivateKey":
-        fits, jwk = ("EdDSA",), {"crv": "Ed25519", "kty": "OKP", "x": _text(public.public_bytes_raw())}
+    elif "Ed25519PrivateKey" in kind:
+        jwk = {"crv": "Ed25519", "kty": "OKP", "x": _text(public.public_bytes_raw())}
     elif hasattr(public, "public_numbers") and hasattr(public.public_numbers(), "n"):
         if key.key_size < 2048:
-            raise misuse(f"`signing_key['key']` is an RSA key of {key.key_size} bits: use one of 2048 or more")
-        numbers, fits = public.public_numbers(), ("RS256", "PS256")
+            raise misuse(f"`{option}['key']` is an RSA key of {key.key_size} bits: use one of 2048 or more")
+        numbers = public.public_numbers()
+        fits = ("PS256", "RS256")
         jwk = {"e": _integer(numbers.e), "kty": "RSA", "n": _integer(numbers.n)}
     else:
-        raise misuse(f"`signing_key['key']` is of the kind `{kind}`, which is not supported: use P-256, P-384, Ed25519 or RSA")
-    if wanted is None and len(fits) > 1:
-        raise misuse(f"`signing_key['alg']` is missing: an RSA key can sign with {' and '.join(fits)}")
+        raise misuse(f"`{option}['key']` is of the kind `{kind}`, which is not supported: use P-256, P-384, Ed25519 or RSA")
     if wanted is not None and wanted not in fits:
-        raise misuse(f"`signing_key['alg']` is `{wanted}`, but the key is of the kind `{kind}`: use {' or '.join(fits)}")
-    return wanted or fits[0], jwk
+        raise misuse(f"`{option}['alg']` is `{wanted}`, but the key is of the kind `{kind}`: use {' or '.join(fits)}")
+    return fits if wanted is None else (wanted,), jwk
 
 
 def _sign(key: Any, alg: str, data: bytes) -> bytes:

@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from remint._certificate import Certificate
+
 
 class Failure(Exception):
     """A request that ended without an answer, and how: see ``kind`` in ``remint.core``."""
@@ -31,17 +33,28 @@ class Failure(Exception):
 class Transport:
     """Sends one request. A transport of your own is a function with the arguments and the result of ``__call__``."""
 
-    def __init__(self, proxy: str | None = None, ca: str | bytes | None = None) -> None:
+    def __init__(self, proxy: str | None = None, ca: str | bytes | None = None, certificate: Certificate | None = None) -> None:
         self._proxy = None if proxy is None else urlsplit(proxy)
         if self._proxy is not None and (self._proxy.scheme != "http" or not self._proxy.hostname):
             raise misuse("option `proxy` is not of the form `http://host:port`")
-        text = ca.decode("latin-1") if isinstance(ca, bytes) else ca
-        is_pem = text is not None and "-----BEGIN" in text
+        self._ca = ca.decode("latin-1") if isinstance(ca, bytes) else ca
+        self._certificate = certificate
+        self._tls, self._tls_id = self._context()
+
+    def _context(self) -> tuple[ssl.SSLContext, str | None]:
+        is_pem = self._ca is not None and "-----BEGIN" in self._ca
         try:
-            self._tls = ssl.create_default_context(**{"cadata" if is_pem else "cafile": text})  # type: ignore[arg-type]
+            tls = ssl.create_default_context(**{"cadata" if is_pem else "cafile": self._ca})  # type: ignore[arg-type]
         except (OSError, ValueError):
             raise misuse("option `ca` is neither PEM text nor the path of a PEM file") from None
-        self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        return tls, None if self._certificate is None else self._certificate.install(tls)
+
+    def _tls_now(self) -> ssl.SSLContext:
+        """With the certificate as it is now. Every request has a connection of its own: none outlives its certificate."""
+        if self._certificate is not None and self._certificate.tls_id != self._tls_id:
+            self._tls, self._tls_id = self._context()
+        return self._tls
 
     def __call__(self, request: dict[str, Any], timeout: float, cap: int) -> tuple[int, list[tuple[str, str]], bytes]:
         url, deadline = urlsplit(request["url"]), _Deadline(timeout)
@@ -91,7 +104,7 @@ class Transport:
                     self._tunnel(_Stream(sock, deadline), url)
                 if secure:
                     sock.settimeout(deadline.left())
-                    sock = self._tls.wrap_socket(sock, server_hostname=url.hostname)
+                    sock = self._tls_now().wrap_socket(sock, server_hostname=url.hostname)
                 return _Stream(sock, deadline)
             except OSError as reason:
                 error = reason

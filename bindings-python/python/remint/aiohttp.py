@@ -17,7 +17,7 @@ __all__ = ["Auth", "transport"]
 
 
 class Auth:
-    """A middleware that puts the client's token on each request, and repeats a request once where a new token may help.
+    """A middleware that puts the client's token on each request, and repeats a request where another token or proof may help.
 
     aiohttp makes each hop of a redirect a request of its own: at another origin, nothing is put on.
     """
@@ -44,21 +44,21 @@ class Auth:
 
     async def _send(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         call = ApiCall(self._client)
-        await self._attach(call, request)
-        response = await handler(request)
-        if call.answered(str(response.url), response.status, response.headers.items()):
+        while True:
+            answer = await self._client._run(call.attach(request.method, str(request.url)))
+            request.headers.update(answer["headers"])
+            response = await handler(request)
+            try:
+                wants_another = call.answered(str(response.url), response.status, list(response.headers.items()))
+            except BaseException:
+                response.release()
+                raise
+            if not wants_another:
+                return response
             if getattr(request.body, "consumed", False):
                 call.cannot_be_repeated()
                 return response
             response.release()
-            await self._attach(call, request)
-            response = await handler(request)
-            call.answered(str(response.url), response.status, response.headers.items())
-        return response
-
-    async def _attach(self, call: ApiCall, request: ClientRequest) -> None:
-        answer = await self._client._run(call.attach(request.method, str(request.url)))
-        request.headers.update(answer["headers"])
 
 
 def transport(factory: Callable[[], aiohttp.ClientSession]) -> Callable[..., Any]:

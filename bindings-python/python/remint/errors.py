@@ -30,6 +30,8 @@ class RemintError(Exception):
         pointer: str | None = None,
         lifetime: float | None = None,
         ambiguous: bool = False,
+        acr_values: str | None = None,
+        max_age: int | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -51,6 +53,10 @@ class RemintError(Exception):
         self.lifetime = lifetime
         #: Whether a refused refresh token may have been spent by an earlier request whose answer was lost.
         self.ambiguous = ambiguous
+        #: The authentication that an API asks for, space-separated (RFC 9470 section 3).
+        self.acr_values = acr_values
+        #: How many seconds ago the person may have signed in at most, says an API (RFC 9470 section 3).
+        self.max_age = max_age
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}: {self.hint}"
@@ -76,7 +82,9 @@ class TransportError(RemintError):
 
 
 _FAMILIES = {"usage": UsageError, "server": ServerError, "transport": TransportError}
-_FIELDS = frozenset(("code", "status", "retryable", "retry_after", "oauth_error", "hint", "pointer", "lifetime", "ambiguous"))
+_FIELDS = frozenset(
+    ("code", "status", "retryable", "retry_after", "oauth_error", "hint", "pointer", "lifetime", "ambiguous", "acr_values", "max_age")
+)
 
 
 def from_record(record: Mapping[str, Any]) -> RemintError:

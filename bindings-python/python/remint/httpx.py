@@ -1,7 +1,7 @@
 """httpx: ``httpx.Client(auth=Auth(client))``, ``httpx.AsyncClient(auth=Auth(async_client))``.
 
 httpx strips no header but ``Authorization`` where a redirect leads to another origin, and shows ``auth`` only the last answer.
-If you follow redirects, and your provider's token has a header of its own, wrap the transport: ``transport=Transport()``.
+If you follow redirects, and your provider's token has a header or a proof of its own, wrap the transport: ``transport=Transport()``.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ __all__ = ["AsyncTransport", "Auth", "Transport", "transport"]
 
 
 class Auth(AuthFlow, httpx.Auth):
-    """Puts the client's token on each request, and repeats a request once where a new token may help."""
+    """Puts the client's token on each request, and repeats a request where another token or proof may help."""
 
     _byte_stream = httpx.ByteStream
 
 
 class Transport(StrippingTransport, httpx.BaseTransport):
-    """A transport that takes off what `Auth` put on where a redirect leads to another origin."""
+    """A transport that takes off what `Auth` put on where a redirect leads to another origin, and makes a proof anew where it stays within."""
 
     def __init__(self, inner: httpx.BaseTransport | None = None) -> None:
         super().__init__(inner or httpx.HTTPTransport())

@@ -20,9 +20,9 @@ __all__ = ["Auth", "transport"]
 
 
 class Auth(AuthBase):
-    """Puts the client's token on each request, and repeats a request once where a new token may help.
+    """Puts the client's token on each request, and repeats a request where another token or proof may help.
 
-    What was put on is taken off where a redirect leads to another origin.
+    What was put on is taken off where a redirect leads to another origin. Within the origin, a proof of possession is made anew.
     """
 
     def __init__(self, client: Client) -> None:
@@ -33,7 +33,7 @@ class Auth(AuthBase):
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         call = ApiCall(self._client)
         self._attach(call, request)
-        request.register_hook("response", partial(self._answered, call, request))  # type: ignore[no-untyped-call]
+        request.register_hook("response", partial(self._answered, call))  # type: ignore[no-untyped-call]
         return request
 
     def _attach(self, call: ApiCall, *requests: PreparedRequest) -> None:
@@ -43,38 +43,48 @@ class Auth(AuthBase):
         for request in requests:
             request.headers.update(headers)
 
-    def _answered(self, call: ApiCall, original: PreparedRequest, response: Response, **kwargs: Any) -> Response:
+    def _answered(self, call: ApiCall, response: Response, **kwargs: Any) -> Response:
         if not call.attached:
             return response
-        if self._wants_another(call, response):
-            if _rewind(response.request):
-                response = self._repeat(call, original, response, kwargs)
-            else:
+        sent = response.request
+        while self._wants_another(call, response):
+            if not _rewind(response.request):
                 call.cannot_be_repeated()
-        if response.is_redirect and origin(response.url) != origin(urljoin(response.url, response.headers["location"])):
-            # requests builds the next request from the original one, and knows of no header but `Authorization`.
-            for name in call.attached:
-                original.headers.pop(name, None)
-                response.request.headers.pop(name, None)
-            call.attached = set()
+                break
+            response = self._repeat(call, sent, response, kwargs)
+        if response.is_redirect:
+            self._redirected(call, sent, response)
         return response
+
+    def _redirected(self, call: ApiCall, sent: PreparedRequest, response: Response) -> None:
+        """requests builds the next request from the one that it sent itself, and knows of no header but `Authorization`."""
+        target = urljoin(response.url, response.headers["location"])
+        if origin(response.url) != origin(target):
+            for name in call.attached:
+                sent.headers.pop(name, None)
+            call.attached = set()
+        elif "DPoP" in call.attached:
+            sent.headers.update(self._client._run(call.attach_hop(_method_after(response), target))["headers"])
 
     def _wants_another(self, call: ApiCall, response: Response) -> bool:
         lines = getattr(response.raw, "headers", response.headers)
-        return call.answered(response.url, response.status_code, [(str(name), str(value)) for name, value in lines.items()])
+        try:
+            return call.answered(response.url, response.status_code, [(str(name), str(value)) for name, value in lines.items()])
+        except BaseException:
+            response.close()
+            raise
 
-    def _repeat(self, call: ApiCall, original: PreparedRequest, response: Response, kwargs: dict[str, Any]) -> Response:
+    def _repeat(self, call: ApiCall, sent: PreparedRequest, response: Response, kwargs: dict[str, Any]) -> Response:
         # The connection goes back to its pool only when the answer is read.
         _ = response.content
         response.close()
         request = response.request.copy()
         extract_cookies_to_jar(request._cookies, response.request, response.raw)  # type: ignore[attr-defined, no-untyped-call]
         request.prepare_cookies(request._cookies)  # type: ignore[attr-defined]
-        self._attach(call, request, original)
+        self._attach(call, request, sent)
         repeated: Response = response.connection.send(request, **kwargs)
-        repeated.history.append(response)
+        repeated.history = [*response.history, response]
         repeated.request = request
-        self._wants_another(call, repeated)
         return repeated
 
 
@@ -96,6 +106,13 @@ def transport(session: requests.Session) -> Callable[..., Any]:
             return response.status_code, list(response.headers.items()), body
 
     return send
+
+
+def _method_after(response: Response) -> str:
+    """The method of the request that follows a redirect, as requests has it (RFC 9110 section 15.4)."""
+    method, status = response.request.method or "GET", response.status_code
+    changes = status == 301 and method == "POST" or status in (302, 303) and method != "HEAD"
+    return "GET" if changes else method
 
 
 def _rewind(request: PreparedRequest) -> bool:

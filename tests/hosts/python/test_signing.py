@@ -98,10 +98,10 @@ def test_every_algorithm_signs_what_its_public_key_verifies() -> None:
 def test_the_published_key_signs_as_published() -> None:
     from remint._signing import to_signer
 
-    told, sign = to_signer({"key": PUBLISHED})
+    signer = to_signer({"key": PUBLISHED})
     # RFC 8037 appendix A.3 and A.4.
-    assert told == {"alg": "EdDSA", "name": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"}
-    signature = sign(b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc", "EdDSA")
+    assert signer.told == {"alg": "EdDSA", "name": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"}
+    signature = signer.sign(b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc", "EdDSA")
     assert signature == decoded("hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg")
 
 
@@ -150,7 +150,6 @@ def test_what_does_not_fit_is_refused_before_anything_is_sent() -> None:
     for key, words in (
         ({"key": p256, "alg": "RS256"}, "use ES256"),
         ({"key": rsa.generate_private_key(65537, 1024), "alg": "RS256"}, "1024 bits"),
-        ({"key": rsa.generate_private_key(65537, 2048)}, "alg"),
         ({"key": ec.generate_private_key(ec.SECP256K1())}, "secp256k1"),
         ({"key": p256.public_key()}, "not a private key"),
         ({"key": "-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----"}, "not a private key"),

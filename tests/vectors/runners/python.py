@@ -312,8 +312,8 @@ def read_entropy(text):
 
 
 WORDS = (
-    "ask start cancel received failed provided signed stored tick attach answered changed invalidate forked close drop build "
-    "finish simulate event"
+    "ask start cancel received failed provided signed stored tick attach answered changed invalidate renewed forked close drop "
+    "build finish simulate event"
 ).split()
 
 
@@ -367,6 +367,8 @@ def failure_of(error):
         "pointer": error.pointer,
         "lifetime": millis(error.lifetime),
         "ambiguous": error.ambiguous or None,
+        "acr_values": error.acr_values,
+        "max_age": error.max_age,
     }
     return {name: value for name, value in failure.items() if value is not None}
 
@@ -448,22 +450,29 @@ class Process:
         def call(label):
             return self.calls.get(label, label)
 
+        def handle_for(label, event):
+            """An event whose answer may give this caller another call to go on with."""
+
+            def handled():
+                outcome = self.core.handle(event, now, entropy)
+                answer = outcome.get("answer")
+                if isinstance(answer, dict) and (known := answer.get("call") or answer.get("again")):
+                    self.calls[label] = known
+                return outcome
+
+            return handled
+
         if word == "ask":
             ask = fields.some("want", "min_ttl", "force", "deadline", "after")
             repeated = fields.take("call")
             if repeated is not None:
                 ask["call"] = call(repeated)
 
-            def asked():
-                outcome = self.core.handle({"ask": ask}, now, entropy)
-                answer = outcome.get("answer")
-                if isinstance(answer, dict) and "call" in answer:
-                    self.calls[value] = answer["call"]
-                return outcome
-
-            return asked
+            return handle_for(value, {"ask": ask})
         if word == "start":
-            return handle({"start": {"flow": value, **fields.some("deadline")}})
+            return handle({"start": {"flow": value, **fields.some("deadline", "after")}})
+        if word == "renewed":
+            return handle({"renewed": value})
         if word in ("cancel", "tick"):
             return handle({word: {"flight": value}})
         if word in ("failed", "provided", "signed", "stored"):
@@ -473,10 +482,12 @@ class Process:
             status, headers, body = read_answer(fields)
             return lambda: self.core.received(value, status, headers, body, now, entropy)
         if word == "attach":
-            return handle({"attach": {"call": call(value), **fields.some("want", "method", "url", "insecure_query")}})
+            names = ("want", "method", "url", "insecure_query", "after")
+            return handle_for(value, {"attach": {"call": call(value), **fields.some(*names)}})
         if word == "answered":
             headers = read_lines(fields.take("headers", {}))
-            return handle({"answered": {"call": call(value), "headers": headers, **fields.some("want", "url", "status")}})
+            answered = {"call": call(value), "headers": headers, **fields.some("want", "url", "status")}
+            return handle_for(value, {"answered": answered})
         # `true` stands for what is meant most often: everything changed, the client's own token.
         if word == "changed":
             return handle({"changed": {} if value is True else {"key": value}})
