@@ -317,7 +317,8 @@ public final class Client: Sendable {
     ///   - hint: Which kind it is: `access_token`, `refresh_token`, or what the server calls it.
     ///   - timeout: How long to wait; what the policy `caller_timeout` says unless given, which is 30 seconds.
     /// - Throws: ``RemintError``. A token that the server does not know is no error.
-    public func introspect(_ token: String, hint: String? = nil, timeout: Duration? = nil) async throws -> Introspection {
+    public func introspect(_ token: String, hint: String? = nil, timeout: Duration? = nil) async throws -> Introspection
+    {
         let flow = Flow.introspect(introspect: Introspect(token: Secret(token), hint: hint))
         switch try await driver.run(flow, deadline: deadline(timeout)) {
         case .introspection(let active, let json): return Introspection(isActive: active, json: json.expose())
@@ -358,7 +359,8 @@ public final class Client: Sendable {
         let want = Want(subject: subject, scope: view.want.scope, resource: view.want.resource)
         if refreshToken != nil || subjectToken != nil || actorToken != nil {
             let adopt = Adopt(
-                want: want, refreshToken: refreshToken.map { Secret($0) }, subjectToken: subjectToken.map { Secret($0) },
+                want: want, refreshToken: refreshToken.map { Secret($0) },
+                subjectToken: subjectToken.map { Secret($0) },
                 actorToken: actorToken.map { Secret($0) }, onRotated: onRotated != nil)
             let answer = driver.handle(.start(flow: .adopt(adopt: adopt), deadline: nil, after: nil))
             guard case .done = answer else { throw driver.unexpected(answer) }

@@ -218,7 +218,8 @@ extension Configuration {
         "assertion_provided": "assertion", "assertion_issuer": "assertionIssuer",
         "assertion_subject": "assertionSubject", "assertion_claims": "assertionClaims",
         "authorization_details": "authorizationDetails", "pushed_authorization": "pushedAuthorization",
-        "request_object": "requestObject", "authorization_url": "authorizationURL", "credential_name": "credentialName", "redirect_uri": "redirectURI",
+        "request_object": "requestObject", "authorization_url": "authorizationURL", "credential_name": "credentialName",
+        "redirect_uri": "redirectURI",
         "api_origins": "apiOrigins",
         "allow_loopback_http": "allowLoopbackHTTP", "request_timeout": "requestTimeout", "aside": "backgroundRefresh",
         "min_ttl": "minTTL",
@@ -282,7 +283,8 @@ extension Configuration {
         }
         if certificateThumbprint != nil, transport == nil {
             throw RemintError.misuse(
-                "option `certificateThumbprint` needs a `transport` that presents the certificate: `URLSession` presents none")
+                "option `certificateThumbprint` needs a `transport` that presents the certificate: `URLSession` presents none"
+            )
         }
         if urlSession != nil, transport != nil {
             throw RemintError.misuse("option `urlSession` is for the default transport: leave it out, or `transport`")

@@ -26,7 +26,8 @@ public struct DeviceAuthorization: Sendable {
 
     init(_ pending: Pending) throws {
         guard let userCode = pending.userCode, let uri = pending.verificationUri else {
-            throw RemintError.misuse("this server asks people on a device of their own: use `backchannelAuthentication`")
+            throw RemintError.misuse(
+                "this server asks people on a device of their own: use `backchannelAuthentication`")
         }
         self.userCode = userCode
         verificationURI = uri

@@ -102,6 +102,16 @@ final class ManualClock: TimeSource {
         }
     }
 
+    /// Whether somebody slept, whom this brings nearer to their time.
+    func advanceOnceSomebodySleeps(seconds: Double) -> Bool {
+        guard
+            state.withLock({ state in state.sleepers.values.contains { $0.until - state.boot == Int64(seconds * 1000) }
+                })
+        else { return false }
+        advance(seconds: seconds)
+        return true
+    }
+
     private func wake(_ who: (Int, Int64) -> Bool, with resume: (CheckedContinuation<Void, any Error>) -> Void) {
         let woken = state.withLock { state in
             let woken = state.sleepers.filter { who($0.key, $0.value.until) }

@@ -16,14 +16,19 @@ final class SigningKeyTests: XCTestCase {
         var configuration = Configuration()
         configuration.transport = server.transport
         configuration.assertionAudience = "https://auth.example.com"
-        configuration.signingKey = SigningKey(name: "kms/1", algorithm: "ES256", keyID: "k1") { _ in Data(repeating: 7, count: 64) }
+        configuration.signingKey = SigningKey(name: "kms/1", algorithm: "ES256", keyID: "k1") { _ in
+            Data(repeating: 7, count: 64)
+        }
         let client = try Client(profile, clientID: "someone", configuration: configuration)
         _ = try await client.token()
         _ = try await client.token(force: true)
-        let assertions = server.received.compactMap { $0.form["client_assertion"]?.split(separator: ".").map(String.init) }
+        let assertions = server.received.compactMap {
+            $0.form["client_assertion"]?.split(separator: ".").map(String.init)
+        }
         XCTAssertEqual(assertions.count, 2)
         XCTAssertNotEqual(assertions[0][1], assertions[1][1])
-        XCTAssertEqual(assertions[0][2], "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBw")
+        XCTAssertEqual(
+            assertions[0][2], "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBw")
         XCTAssertEqual(
             server.received[0].form["client_assertion_type"], "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
         await client.close()
@@ -34,7 +39,9 @@ final class SigningKeyTests: XCTestCase {
         var configuration = Configuration()
         configuration.transport = server.transport
         configuration.assertionAudience = "https://auth.example.com"
-        configuration.signingKey = SigningKey(name: "k", algorithm: "ES256") { _ in Data([0x30, 0x45]) + Data(repeating: 1, count: 69) }
+        configuration.signingKey = SigningKey(name: "k", algorithm: "ES256") { _ in
+            Data([0x30, 0x45]) + Data(repeating: 1, count: 69)
+        }
         let client = try Client(profile, clientID: "someone", configuration: configuration)
         do {
             _ = try await client.token(timeout: .milliseconds(50))
