@@ -41,7 +41,7 @@ def to_signer(given: Any, option: str = "signing_key") -> Signer:
     is_dpop = option == "dpop"
     if is_dpop and (given is True or given == "generate"):
         given = {"key": generate_key()}
-    elif is_dpop and getattr(given, "get", bool)("generate") is True:
+    elif is_dpop and hasattr(given, "get") and given.get("generate") is True:
         given = {"key": generate_key(given.get("alg") or "ES256"), **{name: given[name] for name in given if name not in ("generate", "alg")}}
     elif isinstance(given, (str, bytes)) or hasattr(given, "private_bytes") or "kty" in getattr(given, "keys", tuple)():
         given = {"key": given}

@@ -7,6 +7,7 @@ from typing import Any, Callable
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp.payload import AsyncIterablePayload
 from yarl import URL
 
 from remint._async_client import AsyncClient
@@ -55,7 +56,7 @@ class Auth:
                 raise
             if not wants_another:
                 return response
-            if getattr(request.body, "consumed", False):
+            if isinstance(request.body, AsyncIterablePayload) or getattr(request.body, "consumed", False):
                 call.cannot_be_repeated()
                 return response
             response.release()
