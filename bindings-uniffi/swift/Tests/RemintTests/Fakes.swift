@@ -106,7 +106,7 @@ final class ManualClock: TimeSource {
     func advanceOnceSomebodySleeps(seconds: Double) -> Bool {
         guard
             state.withLock({ state in state.sleepers.values.contains { $0.until - state.boot == Int64(seconds * 1000) }
-                })
+            })
         else { return false }
         advance(seconds: seconds)
         return true

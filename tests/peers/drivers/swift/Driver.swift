@@ -1,4 +1,5 @@
 import Foundation
+import Native
 import Remint
 
 #if canImport(FoundationNetworking)
@@ -30,11 +31,12 @@ struct Driver {
             return try await tokens(of: client(words), callers: words.required("callers"))
         case "call":
             let url: String = try words.required("url")
-            return try await client(words).data(for: URLRequest(url: URL(string: url)!)).1.statusCode
+            var request = URLRequest(url: URL(string: url)!)
+            request.httpMethod = words.optional("method") ?? "GET"
+            return try await client(words).data(for: request).1.statusCode
         case "authorization_url":
-            let scope: String? = words.optional("scope")
             let authorization = try await client(words).authorizationURL(
-                redirectURI: words.required("redirect_uri"), scope: scope.map(scopes))
+                redirectURI: words.required("redirect_uri"), scope: scope(words))
             return ["url": authorization.url.absoluteString, "session": authorization.session]
         case "exchange":
             let (client, subject): (Client, String) = (try client(words), try words.required("subject"))
@@ -43,6 +45,45 @@ struct Driver {
                 onRotated: derive(words))
             clients[try words.required("view")] = try client.withSubject(subject)
             return shown(token)
+        case "device_authorization":
+            let device = try await client(words).deviceAuthorization(scope: scope(words))
+            return [
+                "user_code": device.userCode, "verification_uri": device.verificationURI,
+                "verification_uri_complete": device.verificationURIComplete as Any? ?? NSNull(),
+                "qr_text": device.qrText, "expires_in": device.expiresIn / .seconds(1),
+                "interval": device.interval / .seconds(1), "session": device.session, "shown": printed(device),
+            ]
+        case "backchannel":
+            let asked = try await client(words).backchannelAuthentication(
+                loginHint: words.optional("login_hint"), bindingMessage: words.optional("binding_message"),
+                scope: scope(words))
+            return [
+                "expires_in": asked.expiresIn / .seconds(1), "interval": asked.interval / .seconds(1),
+                "session": asked.session, "shown": printed(asked),
+            ]
+        case "poll":
+            let (client, subject): (Client, String) = (try client(words), try words.required("subject"))
+            let token = try await client.poll(
+                session: words.required("session"), subject: subject, onRotated: derive(words))
+            clients[try words.required("view")] = try client.withSubject(subject)
+            return shown(token)
+        case "introspect":
+            let known = try await client(words).introspect(words.required("token"), hint: words.optional("hint"))
+            return ["active": known.isActive, "claims": known.claims, "shown": printed(known)]
+        case "revoke":
+            try await client(words).revoke(words.optional("token"), hint: words.optional("hint"))
+            return NSNull()
+        case "with_resource":
+            let resource: [String] = try words.optional("resource") ?? [words.required("resource")]
+            clients[try words.required("view")] = try client(words).withResource(resource)
+            states[try words.required("view")] = try state(words)
+            return NSNull()
+        case "with_subject":
+            let client = try client(words)
+            clients[try words.required("view")] = try client.withSubject(
+                words.required("subject"), subjectToken: words.optional("subject_token"),
+                actorToken: words.optional("actor_token"), onRotated: derive(words))
+            return NSNull()
         case "adopt":
             let client = try client(words)
             clients[try words.required("view")] = try client.withSubject(
@@ -81,7 +122,32 @@ struct Driver {
         configuration.clientAuth = options.take("client_auth")
         configuration.grant = options.take("grant")
         configuration.allowLoopbackHTTP = options.take("allow_loopback_http") ?? false
+        configuration.assertionAudience = options.take("assertion_audience")
+        configuration.signingKey = try options.take("signing_key").map(signing)
+        configuration.dpop = try options.take("dpop").map(proving)
+        configuration.subjectTokenType = options.take("subject_token_type")
+        configuration.actorTokenType = options.take("actor_token_type")
+        configuration.requestedTokenType = options.take("requested_token_type")
+        configuration.assertionIssuer = options.take("assertion_issuer")
+        configuration.assertionSubject = options.take("assertion_subject")
+        configuration.assertionClaims = options.take("assertion_claims") ?? [:]
+        configuration.authorizationDetails = try json(options.takeAny("authorization_details"))
+        configuration.pushedAuthorization = options.take("pushed_authorization")
+        configuration.requestObject = options.take("request_object")
+        configuration.certificateBound = options.take("certificate_bound")
+        configuration.resource = listed(options.takeAny("resource"))
+        configuration.audience = listed(options.takeAny("audience"))
+        configuration.apiOrigins = options.take("api_origins") ?? []
+        if let token: String = options.take("subject_token") { configuration.subjectToken = { _ in token } }
+        if let token: String = options.take("actor_token") { configuration.actorToken = { _ in token } }
+        if let assertion: String = options.take("assertion") { configuration.assertion = { _ in assertion } }
         configuration.onNotice = { notice in state.notices.with { $0.append(notice) } }
+        let (pair, authority): ([String: String]?, String?) = (options.take("client_certificate"), options.take("ca"))
+        if pair != nil || authority != nil {
+            configuration.transport = certified(
+                certificate: pair?["certificate"], key: pair?["key"], authority: authority)
+            configuration.certificateThumbprint = try pair?["certificate"].map(thumbprint(ofCertificate:))
+        }
         if words.optional("lossy") ?? false {
             configuration.transport = losing(state.losses)
         }
@@ -142,6 +208,48 @@ private func losing(_ losses: Locked<Int>) -> Transport {
     }
 }
 
+/// A key that a service holds; without one, a key out of PEM.
+private func signing(_ key: [String: Any]) throws -> SigningKey {
+    let words = Words(key)
+    let (name, algorithm): (String, String) = (try words.required("kid"), try words.required("alg"))
+    guard let url: String = words.optional("url") else {
+        let key = try PrivateKey(pem: words.required("pem"), algorithm: algorithm)
+        return SigningKey(name: name, algorithm: algorithm, keyID: name) { try key.sign($0) }
+    }
+    return SigningKey(name: name, algorithm: algorithm, keyID: name) { input in
+        var request = URLRequest(url: URL(string: url)!)
+        request.httpMethod = "POST"
+        request.httpBody = input
+        return try await URLSession.shared.data(for: request).0
+    }
+}
+
+/// A key that tokens are bound to, new or out of PEM.
+private func proving(_ key: [String: Any]) throws -> DPoPKey {
+    let words = Words(key)
+    let held =
+        if let pem: String = words.optional("pem") {
+            try PrivateKey(pem: pem, algorithm: words.required("alg"))
+        } else {
+            try PrivateKey()
+        }
+    return DPoPKey(algorithm: held.algorithm, jwk: try held.jwk) { try held.sign($0) }
+}
+
+private func scope(_ words: Words) -> [String]? {
+    let scope: String? = words.optional("scope")
+    return scope.map(scopes)
+}
+
+private func listed(_ value: Any?) -> [String] {
+    (value as? String).map { [$0] } ?? value as? [String] ?? []
+}
+
+private func json(_ value: Any?) throws -> String? {
+    if let text = value as? String { return text }
+    return try value.map { String(decoding: try JSONSerialization.data(withJSONObject: $0), as: UTF8.self) }
+}
+
 private func scopes(_ text: String) -> [String] {
     text.split(separator: " ").map(String.init)
 }
@@ -176,6 +284,11 @@ struct Words {
     func required<T>(_ name: String) throws -> T {
         guard let value = values[name] as? T else { throw Malformed(what: "`\(name)`") }
         return value
+    }
+
+    /// Of whichever type it is: `as? Any` would take nothing for something.
+    mutating func takeAny(_ name: String) -> Any? {
+        values.removeValue(forKey: name)
     }
 
     mutating func take<T>(_ name: String) -> T? {

@@ -27,7 +27,8 @@ func about(_ error: RemintError) -> [String: Any] {
         "code": error.code, "family": "\(error.family)", "message": error.localizedDescription,
         "status": error.status as Any? ?? NSNull(), "retryable": error.isRetryable,
         "oauth_error": error.oauthError as Any? ?? NSNull(), "hint": error.hint as Any? ?? NSNull(),
-        "ambiguous": error.isAmbiguous, "shown": printed(error),
+        "ambiguous": error.isAmbiguous, "acr_values": error.acrValues as Any? ?? NSNull(),
+        "max_age": error.maxAge.map { $0 / .seconds(1) } as Any? ?? NSNull(), "shown": printed(error),
     ]
 }
 

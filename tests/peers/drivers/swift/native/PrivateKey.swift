@@ -1,0 +1,231 @@
+// Keys for tests and benches: Foundation has none on Linux, so they are those of the system's OpenSSL 3, which is loaded when the
+// first is made. A package of the user's own would be swift-crypto, which is not to be had from Debian.
+import Foundation
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// A private key of one algorithm (RFC 7518 section 3.1).
+///
+/// `@unchecked`: the key is not changed once it is made, and OpenSSL lets any number of threads use it then.
+public final class PrivateKey: @unchecked Sendable {
+    public let algorithm: String
+    private let key: OpaquePointer
+
+    /// A new key for ES256.
+    public init() throws {
+        algorithm = "ES256"
+        guard let context = crypto.contextFromName(nil, "EC", nil) else { throw OpenSSLFailure("EC") }
+        defer { crypto.freeContext(context) }
+        var key: OpaquePointer?
+        guard crypto.beginGenerating(context) == 1, crypto.setGroup(context, "P-256") == 1,
+            crypto.generate(context, &key) == 1, let key
+        else { throw OpenSSLFailure("P-256") }
+        self.key = key
+    }
+
+    /// A key out of PEM.
+    public init(pem: String, algorithm: String) throws {
+        self.algorithm = algorithm
+        let bytes = Array(pem.utf8)
+        let key = bytes.withUnsafeBytes { bytes -> OpaquePointer? in
+            guard let file = crypto.memoryFile(bytes.baseAddress, Int32(bytes.count)) else { return nil }
+            defer { _ = crypto.freeFile(file) }
+            return crypto.readPrivateKey(file, nil, nil, nil)
+        }
+        guard let key else { throw OpenSSLFailure("the PEM") }
+        self.key = key
+    }
+
+    deinit {
+        crypto.freeKey(key)
+    }
+
+    /// The raw signature: for ECDSA r and s.
+    public func sign(_ input: Data) throws -> Data {
+        guard let context = crypto.newDigest() else { throw OpenSSLFailure("a digest") }
+        defer { crypto.freeDigest(context) }
+        let hash: OpaquePointer? =
+            switch algorithm {
+            case "EdDSA": nil
+            case "ES384": crypto.sha384()
+            default: crypto.sha256()
+            }
+        var options: OpaquePointer?
+        guard crypto.beginSigning(context, &options, hash, nil, key) == 1 else { throw OpenSSLFailure(algorithm) }
+        if algorithm == "PS256" {
+            // PSS, with a salt as long as the hash.
+            guard crypto.setPadding(options, 6) == 1, crypto.setSaltLength(options, -1) == 1 else {
+                throw OpenSSLFailure(algorithm)
+            }
+        }
+        var signature = [UInt8](repeating: 0, count: 1024)
+        var length = signature.count
+        let isSigned = input.withUnsafeBytes { input in
+            crypto.sign(context, &signature, &length, input.baseAddress, input.count) == 1
+        }
+        guard isSigned else { throw OpenSSLFailure(algorithm) }
+        let made = Data(signature[..<length])
+        return algorithm.hasPrefix("ES") ? try raw(made, algorithm == "ES256" ? 32 : 48) : made
+    }
+
+    /// The public key (RFC 7517).
+    public var jwk: [String: String] {
+        get throws {
+            switch algorithm {
+            case "EdDSA": return ["kty": "OKP", "crv": "Ed25519", "x": base64URL(try point)]
+            case "ES256", "ES384":
+                let size = algorithm == "ES256" ? 32 : 48
+                let point = try point
+                guard point.count == 1 + 2 * size else { throw OpenSSLFailure("the point") }
+                return [
+                    "kty": "EC", "crv": size == 32 ? "P-256" : "P-384", "x": base64URL(point[1...size]),
+                    "y": base64URL(point[(size + 1)...]),
+                ]
+            default: return ["kty": "RSA", "n": base64URL(try number("n")), "e": base64URL(try number("e"))]
+            }
+        }
+    }
+
+    private var point: [UInt8] {
+        get throws {
+            var bytes = [UInt8](repeating: 0, count: 133)
+            var length = 0
+            guard crypto.octets(key, "pub", &bytes, bytes.count, &length) == 1 else {
+                throw OpenSSLFailure("the point")
+            }
+            return Array(bytes[..<length])
+        }
+    }
+
+    private func number(_ name: String) throws -> [UInt8] {
+        var number: OpaquePointer?
+        guard crypto.number(key, name, &number) == 1, let number else { throw OpenSSLFailure(name) }
+        defer { crypto.freeNumber(number) }
+        var bytes = [UInt8](repeating: 0, count: Int(crypto.bits(number) + 7) / 8)
+        _ = crypto.bytes(number, &bytes, Int32(bytes.count))
+        return bytes
+    }
+
+    /// r and s, each as long as the curve's numbers, out of DER.
+    private func raw(_ der: Data, _ size: Int) throws -> Data {
+        try der.withUnsafeBytes { der in
+            var start = der.baseAddress
+            guard let signature = crypto.readSignature(nil, &start, der.count) else { throw OpenSSLFailure("DER") }
+            defer { crypto.freeSignature(signature) }
+            var bytes = [UInt8](repeating: 0, count: 2 * size)
+            bytes.withUnsafeMutableBufferPointer { bytes in
+                _ = crypto.paddedBytes(crypto.r(signature), bytes.baseAddress, Int32(size))
+                _ = crypto.paddedBytes(crypto.s(signature), bytes.baseAddress.map { $0 + size }, Int32(size))
+            }
+            return Data(bytes)
+        }
+    }
+}
+
+/// The thumbprint of the first certificate of a PEM file (`x5t#S256`, RFC 8705 section 3.1).
+public func thumbprint(ofCertificate path: String) throws -> String {
+    let lines = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n")
+    let body = lines.drop { !$0.hasPrefix("-----BEGIN CERTIFICATE") }.dropFirst().prefix { !$0.hasPrefix("-----") }
+    guard let der = Data(base64Encoded: body.joined()), !der.isEmpty else { throw OpenSSLFailure("the certificate") }
+    var hash = [UInt8](repeating: 0, count: 32)
+    var length = hash.count
+    let isDone = der.withUnsafeBytes {
+        crypto.digest(nil, "SHA256", nil, $0.baseAddress, $0.count, &hash, &length) == 1
+    }
+    guard isDone else { throw OpenSSLFailure("SHA-256") }
+    return base64URL(hash)
+}
+
+private func base64URL(_ bytes: some Sequence<UInt8>) -> String {
+    let text = Data(bytes).base64EncodedString()
+    return text.replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
+}
+
+/// OpenSSL does not do what it was asked to.
+struct OpenSSLFailure: Error {
+    let what: String
+
+    init(_ what: String) {
+        self.what = what
+    }
+}
+
+private typealias Key = OpaquePointer
+private let crypto = OpenSSL()
+
+/// The functions of libcrypto, as its headers declare them.
+///
+/// `@unchecked`: nothing of it changes.
+private final class OpenSSL: @unchecked Sendable {
+    private static let library = Library("libcrypto.so.3")
+
+    typealias Text = UnsafePointer<CChar>
+    typealias Bytes = UnsafeMutablePointer<UInt8>
+    typealias Free = @convention(c) (OpaquePointer) -> Void
+
+    let contextFromName: @convention(c) (OpaquePointer?, Text, Text?) -> OpaquePointer? = library[
+        "EVP_PKEY_CTX_new_from_name"]
+    let freeContext: Free = library["EVP_PKEY_CTX_free"]
+    let beginGenerating: @convention(c) (OpaquePointer) -> Int32 = library["EVP_PKEY_keygen_init"]
+    let setGroup: @convention(c) (OpaquePointer, Text) -> Int32 = library["EVP_PKEY_CTX_set_group_name"]
+    let generate: @convention(c) (OpaquePointer, UnsafeMutablePointer<Key?>) -> Int32 = library["EVP_PKEY_generate"]
+    let freeKey: Free = library["EVP_PKEY_free"]
+    let memoryFile: @convention(c) (UnsafeRawPointer?, Int32) -> OpaquePointer? = library["BIO_new_mem_buf"]
+    let freeFile: @convention(c) (OpaquePointer) -> Int32 = library["BIO_free"]
+    let readPrivateKey: @convention(c) (OpaquePointer, OpaquePointer?, OpaquePointer?, OpaquePointer?) -> Key? =
+        library[
+            "PEM_read_bio_PrivateKey"]
+    let newDigest: @convention(c) () -> OpaquePointer? = library["EVP_MD_CTX_new"]
+    let freeDigest: Free = library["EVP_MD_CTX_free"]
+    let sha256: @convention(c) () -> OpaquePointer? = library["EVP_sha256"]
+    let sha384: @convention(c) () -> OpaquePointer? = library["EVP_sha384"]
+    let beginSigning:
+        @convention(c) (
+            OpaquePointer, UnsafeMutablePointer<OpaquePointer?>, OpaquePointer?, OpaquePointer?, Key
+        ) -> Int32 = library["EVP_DigestSignInit"]
+    let setPadding: @convention(c) (OpaquePointer?, Int32) -> Int32 = library["EVP_PKEY_CTX_set_rsa_padding"]
+    let setSaltLength: @convention(c) (OpaquePointer?, Int32) -> Int32 = library["EVP_PKEY_CTX_set_rsa_pss_saltlen"]
+    let sign: @convention(c) (OpaquePointer, Bytes, UnsafeMutablePointer<Int>, UnsafeRawPointer?, Int) -> Int32 =
+        library[
+            "EVP_DigestSign"]
+    let octets: @convention(c) (Key, Text, Bytes, Int, UnsafeMutablePointer<Int>) -> Int32 = library[
+        "EVP_PKEY_get_octet_string_param"]
+    let number: @convention(c) (Key, Text, UnsafeMutablePointer<OpaquePointer?>) -> Int32 = library[
+        "EVP_PKEY_get_bn_param"]
+    let bits: @convention(c) (OpaquePointer) -> Int32 = library["BN_num_bits"]
+    let bytes: @convention(c) (OpaquePointer, Bytes, Int32) -> Int32 = library["BN_bn2binpad"]
+    let paddedBytes: @convention(c) (OpaquePointer?, Bytes?, Int32) -> Int32 = library["BN_bn2binpad"]
+    let freeNumber: Free = library["BN_free"]
+    let readSignature: @convention(c) (OpaquePointer?, UnsafeMutablePointer<UnsafeRawPointer?>, Int) -> OpaquePointer? =
+        library[
+            "d2i_ECDSA_SIG"]
+    let freeSignature: Free = library["ECDSA_SIG_free"]
+    let r: @convention(c) (OpaquePointer) -> OpaquePointer? = library["ECDSA_SIG_get0_r"]
+    let s: @convention(c) (OpaquePointer) -> OpaquePointer? = library["ECDSA_SIG_get0_s"]
+    let digest:
+        @convention(c) (OpaquePointer?, Text, Text?, UnsafeRawPointer?, Int, Bytes, UnsafeMutablePointer<Int>) -> Int32 =
+            library["EVP_Q_digest"]
+}
+
+/// A library of the system's, for as long as the process lives.
+///
+/// `@unchecked`: the handle is only read.
+final class Library: @unchecked Sendable {
+    private let name: String
+    private let handle: UnsafeMutableRawPointer?
+
+    init(_ name: String) {
+        self.name = name
+        handle = dlopen(name, RTLD_NOW)
+    }
+
+    /// A function, as its header declares it.
+    subscript<Function>(function: String) -> Function {
+        guard let handle, let found = dlsym(handle, function) else {
+            fatalError("there is no `\(function)` in \(name): these tests need OpenSSL 3 and libcurl")
+        }
+        return unsafeBitCast(found, to: Function.self)
+    }
+}
