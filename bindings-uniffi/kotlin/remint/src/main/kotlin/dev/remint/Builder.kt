@@ -1,13 +1,17 @@
 package dev.remint
 
 import java.net.ProxySelector
+import java.nio.file.Path
+import java.security.PrivateKey
 import java.security.SecureRandom
+import java.security.cert.X509Certificate
 import java.time.Duration
 import java.util.concurrent.Executor
 import java.util.function.Consumer
 import java.util.function.IntFunction
 import java.util.function.Supplier
 import javax.net.ssl.SSLContext
+import javax.net.ssl.X509TrustManager
 
 /**
  * The options of a [Client]. Each is checked by [build], which names the one that is missing, unknown or wrong.
@@ -19,7 +23,11 @@ public class Builder internal constructor(profile: String) {
     private val options = LinkedHashMap<String, Any?>().also { it["profile"] = profile }
     private var clientSecret: Supplier<String>? = null
     private var clientAssertion: Supplier<String>? = null
-    private var signer: SigningKey.Signer? = null
+    private val grants = Grants()
+    private var signingKey: SigningKey? = null
+    private var dpop: SigningKey? = null
+    private var certificate: ClientCertificate? = null
+    private var trustManager: X509TrustManager? = null
     private var http: Transport? = null
     private var proxy: ProxySelector? = null
     private var sslContext: SSLContext? = null
@@ -51,11 +59,11 @@ public class Builder internal constructor(profile: String) {
 
     /**
      * The key that the client signs with, in place of a secret (`private_key_jwt`, RFC 7523 section 2.2). [assertionAudience] is
-     * the server's issuer identifier, where the profile does not have it.
+     * the server's issuer identifier, where the profile does not have it. With the grant `jwt_bearer` it signs the assertion that is the grant.
      */
     @JvmOverloads
     public fun signingKey(signingKey: SigningKey, assertionAudience: String? = null): Builder {
-        this.signer = signingKey.signer
+        this.signingKey = signingKey
         if (assertionAudience != null) variable("assertion_audience", assertionAudience)
         return variable("signing_key", signingKey.told())
     }
@@ -69,6 +77,65 @@ public class Builder internal constructor(profile: String) {
         return variable("client_assertion_provided", true)
     }
 
+    /** The same from a file that a platform keeps up to date, read again for each token request. */
+    public fun clientAssertionFile(path: Path): Builder = clientAssertion { readToken(path) }
+
+    /**
+     * The key that tokens are bound to (DPoP, RFC 9449): one of its own for the life of the client unless given. Keep the key where you
+     * keep refresh tokens, which are bound to it too where the client has no other credential.
+     *
+     * @param required whether a token that the server did not bind is refused
+     */
+    @JvmOverloads
+    public fun dpop(key: SigningKey = SigningKey.of(SigningKey.generateKey()), required: Boolean = true): Builder {
+        this.dpop = key
+        return variable("dpop", key.toldAsDpop(required))
+    }
+
+    /**
+     * The certificate that the client shows in TLS (RFC 8705), of PEM files: in place of a secret, or to have tokens bound to it
+     * (`variable("certificateBound", true)`). It is for the default transport, which takes up files that were replaced.
+     */
+    public fun clientCertificate(certificate: Path, key: Path): Builder =
+        present(ClientCertificate(listOf(certificate, key)) { credentialOf(certificate, key) })
+
+    /** The same as PEM texts. */
+    public fun clientCertificate(certificate: String, key: String): Builder = present(ClientCertificate(emptyList()) { credentialOf(certificate, key) })
+
+    /** The same as Java has them, from a `KeyStore` or a PKCS #11 provider for example. The client's own certificate comes first. */
+    public fun clientCertificate(chain: List<X509Certificate>, key: PrivateKey): Builder =
+        present(ClientCertificate(emptyList()) { credentialOf(chain, key) })
+
+    /** The certificate alone, which an `sslContext` or `http` of your own presents. */
+    public fun clientCertificate(certificate: X509Certificate): Builder = present(ClientCertificate(emptyList()) { Credential(listOf(certificate), null) })
+
+    /** Whom the default transport trusts: those that Java does unless given. */
+    public fun trustManager(trustManager: X509TrustManager): Builder = apply { this.trustManager = trustManager }
+
+    /**
+     * A function that gives the token to be exchanged (RFC 8693 section 2.1), of your name for the user: called before each token request
+     * with the grant `token_exchange`. It runs on the client's executor and may block.
+     */
+    public fun subjectToken(subjectToken: TokenSupplier): Builder {
+        grants.subjectToken = subjectToken
+        return variable("subject_token_provided", true)
+    }
+
+    /** The same from a file that a platform keeps up to date, read again for each token request. */
+    public fun subjectTokenFile(path: Path): Builder = subjectToken { readToken(path) }
+
+    /** The same for the token of who acts for the user (RFC 8693 section 2.1). */
+    public fun actorToken(actorToken: TokenSupplier): Builder {
+        grants.actorToken = actorToken
+        return variable("actor_token_provided", true)
+    }
+
+    /** A function that gives the assertion which is the grant (RFC 7523 section 2.1), with the grant `jwt_bearer`. It may block. */
+    public fun assertion(assertion: TokenSupplier): Builder {
+        grants.assertion = assertion
+        return variable("assertion_provided", true)
+    }
+
     /** The API token that the provider's website shows, for profiles with the grant `api_token`. */
     public fun apiToken(apiToken: String): Builder = variable("api_token", apiToken)
 
@@ -80,7 +147,7 @@ public class Builder internal constructor(profile: String) {
 
     /**
      * What the profile declares as its variables: `tokenEndpoint`, `baseUrl`, `tenantId` and others, in camel case or as the
-     * profile writes them; and the options `grant`, `redirectUri`, `clientAuth` and `credentialName`.
+     * profile writes them; and the options that have no method of their own: see the README.
      *
      * [value] is what JSON has: a text, number, boolean, list or map, or a [Duration], which counts as seconds.
      */
@@ -113,7 +180,7 @@ public class Builder internal constructor(profile: String) {
     /** The proxies of the default transport; those of the system properties unless given. */
     public fun proxy(proxy: ProxySelector): Builder = apply { this.proxy = proxy }
 
-    /** What the default transport makes TLS connections with: trusted authorities, and a client certificate if there is one. */
+    /** What the default transport makes TLS connections with, in place of `trustManager` and the key of `clientCertificate`. */
     public fun sslContext(sslContext: SSLContext): Builder = apply { this.sslContext = sslContext }
 
     /** Where the default transport and functions of yours run; on daemon threads of the library's unless given. */
@@ -146,10 +213,13 @@ public class Builder internal constructor(profile: String) {
 
     internal fun driver(): Driver {
         val executor = executor ?: Threads.executor
-        val host = Host(http ?: defaultTransport(executor), executor, clock, random, clientSecret, clientAssertion, signer, store, onNotice)
-        if (http != null && (proxy != null || sslContext != null)) {
-            throw misuse("the options `proxy` and `sslContext` are for the default transport: leave them out, or `http`")
+        if (http != null && listOfNotNull(proxy, sslContext, trustManager).isNotEmpty()) {
+            throw misuse("the options `proxy`, `sslContext` and `trustManager` are for the default transport: leave them out, or `http`")
         }
+        val signers = listOfNotNull(signingKey?.let { it.name to it.signer }, dpop?.let { "dpop:${it.name}" to it.signer }).toMap()
+        val host = Host(
+            http ?: defaultTransport(executor), executor, clock, random, clientSecret, clientAssertion, grants, signers, certificate, store, onNotice,
+        )
         val members = options.entries.joinToString(",", "{", "}") { (name, value) -> "${toJson(name, name)}:${toJson(name, value)}" }
         return Driver(NativeLibrary.newCore(members), host)
     }
@@ -160,7 +230,26 @@ public class Builder internal constructor(profile: String) {
         } catch (_: ClassNotFoundException) {
             throw misuse("there is no `java.net.http` here: pass the option `http`, for example a `Transport` that OkHttp sends for")
         }
-        return JavaNetTransport(sslContext, proxy, executor)
+        return JavaNetTransport(tls(), proxy, executor)
+    }
+
+    private fun present(certificate: ClientCertificate): Builder {
+        this.certificate = certificate
+        return variable("tls_id", certificate.current.tlsId)
+    }
+
+    private fun tls(): () -> SSLContext? {
+        val (own, certificate, trust) = Triple(sslContext, certificate, trustManager)
+        val presents = certificate?.current?.key != null
+        return when {
+            own != null && (presents || trust != null) ->
+                throw misuse("the option `sslContext` takes the place of `trustManager` and of the key of `clientCertificate`: leave out the one or the others")
+            own != null -> { -> own }
+            certificate != null && !presents -> throw misuse("the option `clientCertificate` has no key: give it, or the `sslContext` or `http` that presents it")
+            certificate != null -> TlsOf(certificate, trust)
+            trust != null -> sslContextOf(null, trust).let { made -> { made } }
+            else -> { -> null }
+        }
     }
 
     private companion object {

@@ -22,6 +22,22 @@ public fun interface OnRotated {
 }
 
 /**
+ * Gives a token or assertion that is exchanged for an access token: asked before each token request.
+ *
+ * It runs on the client's executor and may block. If it throws, the token request counts as failed with `host_error`.
+ */
+public fun interface TokenSupplier {
+    /** What is to be exchanged for [subject]'s access token, a secret; null stands for the client itself. */
+    public fun get(subject: String?): String
+
+    public companion object {
+        /** The same for a function that suspends. */
+        @JvmSynthetic
+        public fun suspending(get: suspend (subject: String?) -> String): TokenSupplier = TokenSupplier { subject -> runBlocking { get(subject) } }
+    }
+}
+
+/**
  * A store that several processes share, for tokens that more than one of them may renew.
  *
  * Its records are opaque and secret. The types of its commands belong to the advanced package `dev.remint.core`, and

@@ -1,8 +1,13 @@
 package dev.remint
 
+import dev.remint.core.Adopt
 import dev.remint.core.Answer
+import dev.remint.core.Backchannel
 import dev.remint.core.Event
 import dev.remint.core.Flow
+import dev.remint.core.Introspect
+import dev.remint.core.Poll
+import dev.remint.core.Revoke
 import dev.remint.core.Secret
 import dev.remint.core.Want
 import kotlinx.coroutines.future.await
@@ -90,13 +95,14 @@ public class Client internal constructor(
     public fun headersAsync(method: String, url: String): CompletableFuture<Map<String, String>> = ApiCall(this).attachAsync(method, url)
 
     /**
-     * Reports what an API answered to a request with this token, for those who send it themselves. True: ask for a token
-     * again, and send the request once more. False: the answer is yours.
+     * Reports what an API answered to a request with this token, for those who send it themselves. True: ask for a token and its
+     * [headers] again, and send the request once more. False: the answer is yours. [ApiCall] does the same for one request, and bounds it.
      *
      * @param method the request's method
      * @param url the request's URL
-     * @param status the answer's HTTP status; only 401 is about the token (RFC 6750 section 3.1)
-     * @param headers the answer's header lines, names in any case; `WWW-Authenticate` is read
+     * @param status the answer's HTTP status; only 401 is about the token (RFC 6750 section 3.1), or 403 where the API wants more of the person
+     * @param headers the answer's header lines, names in any case; `WWW-Authenticate` and `DPoP-Nonce` are read
+     * @throws ServerException `insufficient_user_authentication` if the API wants the person to sign in anew, or more strongly (RFC 9470)
      */
     public suspend fun reject(token: Token, method: String, url: String, status: Int, headers: Map<String, List<String>> = emptyMap()): Boolean =
         rejectBlocking(token, method, url, status, headers)
@@ -105,7 +111,7 @@ public class Client internal constructor(
     @JvmOverloads
     public fun rejectBlocking(
         token: Token, @Suppress("UNUSED_PARAMETER") method: String, url: String, status: Int, headers: Map<String, List<String>> = emptyMap(),
-    ): Boolean = driver.ask(Event.Answered(view.want, token.call, url, status, headers.toLines())) is Answer.Retry
+    ): Boolean = driver.ask(Event.Answered(view.want, token.call, url, status, headers.toLines())).let { it is Answer.Retry || it is Answer.Again }
 
     /** Like [reject], as a future. */
     @JvmOverloads
@@ -120,26 +126,30 @@ public class Client internal constructor(
      * @param redirectUri where the browser comes back to; the option `redirectUri` unless given
      * @param scope the scope to ask for; the client's own unless given
      * @param parameters further parameters of the authorization request
+     * @param authorizationDetails what is asked for in detail (RFC 9396 section 2), as JSON has it; the client's own unless given
+     * @param timeout how long to wait where the server is asked first; 30 seconds unless given
      */
     public suspend fun authorizationUrl(
         redirectUri: String? = null, scope: List<String>? = null, parameters: Map<String, String> = emptyMap(),
-    ): Authorization = authorizationUrlBlocking(redirectUri, scope, parameters)
+        authorizationDetails: List<Map<String, Any?>>? = null, timeout: Duration? = null,
+    ): Authorization = authorizationUrlAsync(redirectUri, scope, parameters, authorizationDetails, timeout).await()
 
-    /** Like [authorizationUrl], which never waits. */
+    /** Like [authorizationUrl], for a thread that waits. */
     @JvmOverloads
     public fun authorizationUrlBlocking(
         redirectUri: String? = null, scope: List<String>? = null, parameters: Map<String, String> = emptyMap(),
-    ): Authorization {
-        val flow = Flow.AuthorizationUrl(redirectUri.orEmpty(), scope?.let(::toScope) ?: view.want.scope, parameters)
-        val answer = driver.ask(Event.Start(flow, null)) as Answer.Authorization
-        return Authorization(answer.url, answer.session.expose())
-    }
+        authorizationDetails: List<Map<String, Any?>>? = null, timeout: Duration? = null,
+    ): Authorization = authorizationUrlAsync(redirectUri, scope, parameters, authorizationDetails, timeout).awaitBlocking()
 
     /** Like [authorizationUrl], as a future. */
     @JvmOverloads
     public fun authorizationUrlAsync(
         redirectUri: String? = null, scope: List<String>? = null, parameters: Map<String, String> = emptyMap(),
-    ): CompletableFuture<Authorization> = future { authorizationUrlBlocking(redirectUri, scope, parameters) }
+        authorizationDetails: List<Map<String, Any?>>? = null, timeout: Duration? = null,
+    ): CompletableFuture<Authorization> = run(timeout, { (it as Answer.Authorization).run { Authorization(url, session.expose()) } }) {
+        val details = authorizationDetails?.let { toJson("authorizationDetails", it) }
+        Flow.AuthorizationUrl(redirectUri.orEmpty(), scope?.let(::toScope) ?: view.want.scope, parameters, details)
+    }
 
     /**
      * Ends what [authorizationUrl] began (RFC 6749 section 4.1.3). The code is sent once.
@@ -180,7 +190,7 @@ public class Client internal constructor(
         val flow = Flow.CodeExchange(Secret(callback), Secret(session), user, onRotated != null)
         val deadline = deadline(timeout)
         listen(user, onRotated)
-        return driver.acquire(View(Want(user)), Ask(0, false, deadline, null, isCall = false), Event.Start(flow, deadline)).aside()
+        return driver.acquire(View(Want(user)), Ask(0, false, deadline, null, isCall = false), Event.Start(flow, deadline, null), isSole = false).aside()
     }
 
     /** Like [exchange], as a future. */
@@ -188,6 +198,149 @@ public class Client internal constructor(
     public fun exchangeAsync(
         callback: Map<String, List<String>>, session: String, subject: String? = null, onRotated: OnRotated? = null, timeout: Duration? = null,
     ): CompletableFuture<Token> = exchangeAsync(toQuery(callback), session, subject, onRotated, timeout)
+
+    /**
+     * Asks for a code that a person types in on another device (RFC 8628 section 3.1). Show it with the address, and [poll] with the session.
+     *
+     * @param scope the scope to ask for; the client's own unless given
+     * @param parameters further parameters of the request
+     * @param timeout how long to wait for the code; 30 seconds unless given
+     */
+    public suspend fun deviceAuthorization(
+        scope: List<String>? = null, parameters: Map<String, String> = emptyMap(), timeout: Duration? = null,
+    ): DeviceAuthorization = deviceAuthorizationAsync(scope, parameters, timeout).await()
+
+    /** Like [deviceAuthorization], for a thread that waits. */
+    @JvmOverloads
+    public fun deviceAuthorizationBlocking(
+        scope: List<String>? = null, parameters: Map<String, String> = emptyMap(), timeout: Duration? = null,
+    ): DeviceAuthorization = deviceAuthorizationAsync(scope, parameters, timeout).awaitBlocking()
+
+    /** Like [deviceAuthorization], as a future. */
+    @JvmOverloads
+    public fun deviceAuthorizationAsync(
+        scope: List<String>? = null, parameters: Map<String, String> = emptyMap(), timeout: Duration? = null,
+    ): CompletableFuture<DeviceAuthorization> = run(timeout, { DeviceAuthorization((it as Answer.Pending).pending) }) {
+        Flow.Device(scope?.let(::toScope) ?: view.want.scope, parameters)
+    }
+
+    /**
+     * Has a person asked on a device of their own (CIBA section 7.1). [poll] with the session until they have answered. Exactly one of the
+     * three hints names the person.
+     *
+     * @param loginHint the person by name, number or address
+     * @param bindingMessage what both devices show, so that the person can compare
+     * @param scope the scope to ask for; the client's own unless given
+     * @param loginHintToken the person by a token that says who it is
+     * @param idTokenHint the person by an ID token that they were given
+     * @param userCode what only the person knows, where the server asks for that
+     * @param requestedExpiry for how long the request is to live
+     * @param acrValues the authentication that is asked for, space-separated
+     * @param parameters further parameters of the request
+     * @param timeout how long to wait for the request to be taken; 30 seconds unless given
+     */
+    public suspend fun backchannelAuthentication(
+        loginHint: String? = null, bindingMessage: String? = null, scope: List<String>? = null, loginHintToken: String? = null,
+        idTokenHint: String? = null, userCode: String? = null, requestedExpiry: Duration? = null, acrValues: String? = null,
+        parameters: Map<String, String> = emptyMap(), timeout: Duration? = null,
+    ): BackchannelAuthentication = backchannelAuthenticationAsync(
+        loginHint, bindingMessage, scope, loginHintToken, idTokenHint, userCode, requestedExpiry, acrValues, parameters, timeout,
+    ).await()
+
+    /** Like [backchannelAuthentication], for a thread that waits. */
+    @JvmOverloads
+    public fun backchannelAuthenticationBlocking(
+        loginHint: String? = null, bindingMessage: String? = null, scope: List<String>? = null, loginHintToken: String? = null,
+        idTokenHint: String? = null, userCode: String? = null, requestedExpiry: Duration? = null, acrValues: String? = null,
+        parameters: Map<String, String> = emptyMap(), timeout: Duration? = null,
+    ): BackchannelAuthentication = backchannelAuthenticationAsync(
+        loginHint, bindingMessage, scope, loginHintToken, idTokenHint, userCode, requestedExpiry, acrValues, parameters, timeout,
+    ).awaitBlocking()
+
+    /** Like [backchannelAuthentication], as a future. */
+    @JvmOverloads
+    public fun backchannelAuthenticationAsync(
+        loginHint: String? = null, bindingMessage: String? = null, scope: List<String>? = null, loginHintToken: String? = null,
+        idTokenHint: String? = null, userCode: String? = null, requestedExpiry: Duration? = null, acrValues: String? = null,
+        parameters: Map<String, String> = emptyMap(), timeout: Duration? = null,
+    ): CompletableFuture<BackchannelAuthentication> = run(timeout, { BackchannelAuthentication((it as Answer.Pending).pending) }) {
+        val expiry = requestedExpiry?.let { toMillis("requestedExpiry", it) }
+        val (hintToken, idToken, code) = listOf(loginHintToken, idTokenHint, userCode).map { it?.let(::Secret) }
+        val asked = scope?.let(::toScope) ?: view.want.scope
+        Flow.Backchannel(Backchannel(asked, loginHint, hintToken, idToken, bindingMessage, code, expiry, acrValues, parameters))
+    }
+
+    /**
+     * Waits until the person has answered whom [deviceAuthorization] or [backchannelAuthentication] asks (RFC 8628 section 3.4, CIBA section
+     * 10.1), as often and as slowly as the server wants it. Whoever is cancelled gives the request up.
+     *
+     * @param session what the one of them gave
+     * @param subject your name for the user, whose token [withSubject] then has
+     * @param onRotated told of the user's refresh token, and of each later one: awaited before the access token is handed out
+     * @param timeout how long to wait; until the code or request has expired unless given
+     * @throws ServerException `authorization_expired` if nobody has answered, `access_denied` if the person said no
+     */
+    public suspend fun poll(session: String, subject: String? = null, onRotated: OnRotated? = null, timeout: Duration? = null): Token =
+        pollAsync(session, subject, onRotated, timeout).await()
+
+    /** Like [poll], for a thread that waits. */
+    @JvmOverloads
+    public fun pollBlocking(session: String, subject: String? = null, onRotated: OnRotated? = null, timeout: Duration? = null): Token =
+        pollAsync(session, subject, onRotated, timeout).awaitBlocking()
+
+    /** Like [poll], as a future. */
+    @JvmOverloads
+    public fun pollAsync(
+        session: String, subject: String? = null, onRotated: OnRotated? = null, timeout: Duration? = null,
+    ): CompletableFuture<Token> {
+        val user = subject ?: view.want.subject
+        val deadline = deadline(timeout)
+        listen(user, onRotated)
+        val start = Event.Start(Flow.Poll(Poll(Secret(session), user, onRotated != null)), deadline, null)
+        return driver.acquire(View(Want(user)), Ask(0, false, deadline, null, isCall = false), start, isSole = true).aside()
+    }
+
+    /**
+     * What the server knows about a token (RFC 7662). It is asked each time.
+     *
+     * @param token the token
+     * @param hint which kind it is: `access_token`, `refresh_token`, or what the server calls it
+     * @param timeout how long to wait; 30 seconds unless given
+     */
+    public suspend fun introspect(token: String, hint: String? = null, timeout: Duration? = null): Introspection =
+        introspectAsync(token, hint, timeout).await()
+
+    /** Like [introspect], for a thread that waits. */
+    @JvmOverloads
+    public fun introspectBlocking(token: String, hint: String? = null, timeout: Duration? = null): Introspection =
+        introspectAsync(token, hint, timeout).awaitBlocking()
+
+    /** Like [introspect], as a future. */
+    @JvmOverloads
+    public fun introspectAsync(token: String, hint: String? = null, timeout: Duration? = null): CompletableFuture<Introspection> =
+        run(timeout, { (it as Answer.Introspection).run { Introspection(active, introspection) } }) { Flow.Introspect(Introspect(Secret(token), hint)) }
+
+    /**
+     * Has the server forget a token (RFC 7009), and forgets it here.
+     *
+     * @param token the token; what this client holds if absent: its refresh token if there is one, else its access token
+     * @param hint which kind it is: `access_token`, `refresh_token`, or what the server calls it
+     * @param timeout how long to wait; 30 seconds unless given
+     */
+    public suspend fun revoke(token: String? = null, hint: String? = null, timeout: Duration? = null) {
+        revokeAsync(token, hint, timeout).await()
+    }
+
+    /** Like [revoke], for a thread that waits. */
+    @JvmOverloads
+    public fun revokeBlocking(token: String? = null, hint: String? = null, timeout: Duration? = null) {
+        revokeAsync(token, hint, timeout).awaitBlocking()
+    }
+
+    /** Like [revoke], as a future. */
+    @JvmOverloads
+    public fun revokeAsync(token: String? = null, hint: String? = null, timeout: Duration? = null): CompletableFuture<Void> =
+        run(timeout, { }) { Flow.Revoke(Revoke(view.want, token?.let(::Secret), hint)) }.thenAccept { }
 
     /**
      * The URL with the token in its query, which logs and histories keep (RFC 6750 section 2.3 warns of it); and headers
@@ -213,14 +366,32 @@ public class Client internal constructor(
      */
     @JvmOverloads
     public fun withSubject(id: String, refreshToken: String? = null, onRotated: OnRotated? = null): Client {
-        val want = Want(id, view.want.scope)
-        if (refreshToken != null) driver.ask(Event.Start(Flow.Adopt(want, Secret(refreshToken), onRotated != null), null))
+        val want = view.want.copy(subject = id)
+        if (refreshToken != null) driver.ask(Event.Start(Flow.Adopt(Adopt(want, Secret(refreshToken), onRotated = onRotated != null)), null, null))
+        listen(id, onRotated)
+        return Client(driver, View(want))
+    }
+
+    /**
+     * The same client for a user whose token is to be exchanged (RFC 8693 section 2.1), with the grant `token_exchange`.
+     *
+     * @param id your name for the user
+     * @param onRotated told of each refresh token that comes in exchange: awaited before the access token that came with it is handed out
+     * @param subjectToken the user's token. It takes the place of one that was given before
+     * @param actorToken the token of who acts for the user
+     */
+    public fun withSubject(id: String, onRotated: OnRotated? = null, subjectToken: String, actorToken: String? = null): Client {
+        val want = view.want.copy(subject = id)
+        driver.ask(Event.Start(Flow.Adopt(Adopt(want, null, Secret(subjectToken), actorToken?.let(::Secret), onRotated != null)), null, null))
         listen(id, onRotated)
         return Client(driver, View(want))
     }
 
     /** The same client for another set of scopes, with a token of its own. Each text may hold several, separated by one space. */
-    public fun withScope(vararg scope: String): Client = Client(driver, View(Want(view.want.subject, toScope(scope.asList()))))
+    public fun withScope(vararg scope: String): Client = Client(driver, View(view.want.copy(scope = toScope(scope.asList()))))
+
+    /** The same client for other resources, absolute URIs without a fragment (RFC 8707 section 2), with a token of its own. */
+    public fun withResource(vararg resource: String): Client = Client(driver, View(view.want.copy(resource = resource.asList())))
 
     /** Forgets the access token: the next caller gets another. */
     public suspend fun invalidate(): Unit = invalidateBlocking()
@@ -255,6 +426,14 @@ public class Client internal constructor(
         driver.acquire(view, Ask(toMillis("minTtl", minTtl), force, deadline(timeout), null, isCall = false))
 
     private fun deadline(timeout: Duration?): Long? = timeout?.let { driver.clock.boot() + toMillis("timeout", it) }
+
+    /** Runs a flow to its end, through all that it has to wait for. */
+    private fun <T : Any> run(timeout: Duration?, read: (Answer) -> T, flow: () -> Flow): CompletableFuture<T> = try {
+        val (begun, deadline) = flow() to deadline(timeout)
+        driver.inquire(read) { after -> Event.Start(begun, deadline, after) }.aside()
+    } catch (refused: RemintException) {
+        CompletableFuture.failedFuture(refused)
+    }
 
     private fun listen(subject: String?, onRotated: OnRotated?) {
         if (onRotated != null) driver.onRotated[Want(subject)] = onRotated

@@ -7,6 +7,7 @@ import dev.remint.core.FailureKind
 import dev.remint.core.Now
 import dev.remint.core.Operation
 import dev.remint.core.Provision
+import dev.remint.core.Renewed
 import dev.remint.core.Secret
 import dev.remint.core.SecretBytes
 import dev.remint.core.Step
@@ -14,7 +15,6 @@ import dev.remint.core.Want
 import java.nio.ByteBuffer
 import java.nio.charset.CharacterCodingException
 import java.time.Duration
-import java.util.Base64
 import java.util.concurrent.CompletableFuture
 import java.util.concurrent.CompletionStage
 import java.util.concurrent.ConcurrentHashMap
@@ -46,6 +46,13 @@ internal class Lease(val token: Token?, val generation: Long) {
 /** How a caller wants a token, in the core's own terms. [isCall]: for an API call, whose repetition the core knows by its name. */
 internal class Ask(val minTtl: Long, val force: Boolean, val deadline: Long?, val call: String?, val isCall: Boolean)
 
+/** The functions that give what is exchanged for a token: of the user's name for the subject, or null. */
+internal class Grants {
+    var subjectToken: TokenSupplier? = null
+    var actorToken: TokenSupplier? = null
+    var assertion: TokenSupplier? = null
+}
+
 /** Everything that the loop needs of its surroundings. */
 internal class Host(
     val transport: Transport,
@@ -54,7 +61,9 @@ internal class Host(
     val random: IntFunction<ByteArray>,
     val clientSecret: Supplier<String>?,
     val clientAssertion: Supplier<String>?,
-    val signer: SigningKey.Signer?,
+    val grants: Grants,
+    val signers: Map<String, SigningKey.Signer>,
+    val certificate: ClientCertificate?,
     val store: Store?,
     val onNotice: Consumer<Notice>?,
 )
@@ -94,10 +103,17 @@ internal class Driver(private val core: Core, private val host: Host) {
     }
 
     /** A token for a caller, who may cancel the future; the flight that it waits for goes on for the others. */
-    fun acquire(view: View, ask: Ask): CompletableFuture<Token> = Acquisition(view, ask).apply { again(null, null) }
+    fun acquire(view: View, ask: Ask): CompletableFuture<Token> = acquisition(view, ask).apply { again(null, null) }
 
-    /** The same after an event that began a flight. */
-    fun acquire(view: View, ask: Ask, start: Event): CompletableFuture<Token> = Acquisition(view, ask).apply { advance(start, null, null) }
+    /** The same after an event that began a flight. If [isSole], nobody else waits for that: it ends with the caller. */
+    fun acquire(view: View, ask: Ask, start: Event, isSole: Boolean): CompletableFuture<Token> = acquisition(view, ask).apply {
+        advance(start, null, null)
+        if (isSole) whenComplete { _, _ -> if (isCancelled) flight?.let { handle(Event.Cancel(it)) } }
+    }
+
+    /** The answer to a question that is asked again after each flight that it has to wait for. */
+    fun <T : Any> inquire(read: (Answer) -> T, question: (after: String?) -> Event): CompletableFuture<T> =
+        Inquiry(null, question) { answer, _ -> read(answer) }.apply { again(null, null) }
 
     /** No new work. The future is done when what was under way has ended. */
     fun close(): CompletableFuture<Void> {
@@ -205,9 +221,9 @@ internal class Driver(private val core: Core, private val host: Host) {
                 Event.Stored(operation.op, store.handle(operation.key, operation.command))
             }
             is Operation.Sign -> call(operation.op, operation.flight, operation.until) {
-                val signer = host.signer ?: throw misuse("there is no `signingKey` that could sign")
+                val signer = host.signers[operation.key] ?: throw misuse("there is no key `${operation.key}` that could sign")
                 val signature = signer.sign(operation.input.toByteArray(), operation.alg)
-                Event.Signed(operation.op, Base64.getUrlEncoder().withoutPadding().encodeToString(signature))
+                Event.Signed(operation.op, base64(signature))
             }
         }
     }
@@ -215,7 +231,9 @@ internal class Driver(private val core: Core, private val host: Host) {
     private fun send(operation: Operation.Send): CompletionStage<Event> {
         val (method, url, headers, body) = operation.request
         val left = Duration.ofMillis((operation.until - clock.boot()).coerceAtLeast(1))
-        val request = HttpRequest(method, url.expose(), headers.toMap(), body?.expose()?.toByteArray(), left, operation.cap)
+        // Files may hold another certificate than they did: the core hears of it, and the connection is made with that one.
+        val tlsId = host.certificate?.renewed { handle(Event.Renewed(Renewed(tlsId = it))) } ?: operation.tlsId
+        val request = HttpRequest(method, url.expose(), headers.toMap(), body?.expose()?.toByteArray(), left, operation.cap, tlsId)
         return host.transport.send(request).thenApply { answer ->
             if (answer.body.size > operation.cap) throw TransportFailure(TransportFailure.Kind.TOO_LARGE)
             Event.Received(operation.op, answer.status, answer.headers.toLines(), SecretBytes(answer.body))
@@ -226,16 +244,16 @@ internal class Driver(private val core: Core, private val host: Host) {
         when (what) {
             is Provision.Rotated -> onRotated[Want(what.subject)]?.save(what.refreshToken.expose(), what.subject)
             // Whoever wrote the function in Java may give none.
-            is Provision.ClientSecret -> return read("clientSecret", host.clientSecret)
-            is Provision.ClientAssertion -> return read("clientAssertion", host.clientAssertion)
+            is Provision.ClientSecret -> return given("clientSecret", host.clientSecret?.get())
+            is Provision.ClientAssertion -> return given("clientAssertion", host.clientAssertion?.get())
+            is Provision.SubjectToken -> return given("subjectToken", host.grants.subjectToken?.get(what.subject))
+            is Provision.ActorToken -> return given("actorToken", host.grants.actorToken?.get(what.subject))
+            is Provision.Assertion -> return given("assertion", host.grants.assertion?.get(what.subject))
         }
         return null
     }
 
-    private fun read(name: String, supplier: Supplier<String>?): Secret {
-        val text: String? = supplier?.get()
-        return Secret(text ?: throw misuse("the function `$name` must give a string"))
-    }
+    private fun given(name: String, text: String?) = Secret(text ?: throw misuse("the function `$name` must give a string"))
 
     /** Calls a function of the user's, which may block. */
     private fun call(op: String, flight: String, until: Long, function: () -> Event) =
@@ -287,40 +305,59 @@ internal class Driver(private val core: Core, private val host: Host) {
         var cause: Throwable? = null
     }
 
-    /** One caller's wish, which that caller may cancel. */
-    private inner class Acquisition(private val view: View, private val ask: Ask) : CompletableFuture<Token>() {
+    private fun acquisition(view: View, ask: Ask): Inquiry<Token> {
+        val question = { after: String? -> Event.Ask(view.want, ask.minTtl, ask.force, ask.deadline, after, ask.call) }
+        return Inquiry(view, question) { answer, isWaited -> keep(view, (answer as Answer.Use).lease, isOwn = isWaited || ask.isCall) }
+    }
+
+    /** One caller's question, which that caller may cancel. [read] sees the answer while flights and leases are as its step left them. */
+    private inner class Inquiry<T : Any>(
+        private val view: View?,
+        private val question: (after: String?) -> Event,
+        private val read: (answer: Answer, isWaited: Boolean) -> T,
+    ) : CompletableFuture<T>() {
+        /** What it waits for, or waited for last. */
+        @Volatile var flight: String? = null
+
         fun advance(event: Event, after: String?, cause: Throwable?): Unit = completing {
             when (val outcome = step(event) { it.outcome(isWaited = after != null) }) {
-                is Token -> complete(outcome)
-                is Pair<*, *> -> wait(outcome.first as Answer.Wait, outcome.second as Flight?)
-                is Answer.Fail -> completeExceptionally(outcome.failure.toException(cause))
+                is Waiting -> wait(outcome)
+                is Answer.Fail -> throw outcome.failure.toException(cause)
+                else -> {
+                    @Suppress("UNCHECKED_CAST") // It is neither of the two above, so `read` gave it.
+                    complete(outcome as T)
+                }
             }
         }
 
         fun again(after: String?, cause: Throwable?) {
-            if (!isDone) advance(Event.Ask(view.want, ask.minTtl, ask.force, ask.deadline, after, ask.call), after, cause)
+            if (!isDone) advance(question(after), after, cause)
         }
 
-        /** What the step means here, while its flights and leases are as it left them. */
         private fun Step.outcome(isWaited: Boolean): Any? = when (val answer = answer) {
-            is Answer.Use -> keep(view, answer.lease, isOwn = isWaited || ask.isCall)
-            is Answer.Wait -> answer to flights[answer.flight]?.also { if (it.key == null) it.key = view.key }
-            else -> answer
+            is Answer.Fail, null -> answer
+            is Answer.Wait -> Waiting(answer, flights[answer.flight]?.also { if (it.key == null) it.key = view?.key })
+            else -> read(answer, isWaited)
         }
 
         /** Asks again when the flight has landed, which it may have in the very step that began it, or the time has come. */
-        private fun wait(wait: Answer.Wait, flight: Flight?) {
+        private fun wait(waiting: Waiting) {
+            val id = waiting.answer.flight
+            flight = id
             val woken = CompletableFuture<Throwable?>()
-            val alarm = at(wait.until) { woken.complete(null) }
+            val alarm = at(waiting.answer.until) { woken.complete(null) }
             woken.thenAccept { cause ->
                 alarm.close()
-                again(wait.flight, cause)
+                again(id, cause)
             }
-            if (flight == null) woken.complete(null) else flight.thenAccept(woken::complete)
+            if (waiting.flight == null) woken.complete(null) else waiting.flight.thenAccept(woken::complete)
             // Whoever leaves takes the timer along.
             whenComplete { _, _ -> alarm.close() }
         }
     }
+
+    /** A flight to wait for, unless it has landed already. */
+    private class Waiting(val answer: Answer.Wait, val flight: Flight?)
 
     private inner class Alarm(private val until: Long, private val task: Runnable) : Runnable, AutoCloseable {
         @Volatile private var isClosed = false

@@ -18,18 +18,31 @@ import java.util.concurrent.Executor
 import java.util.concurrent.Flow
 import java.util.concurrent.Flow.Subscription
 import java.util.concurrent.atomic.AtomicBoolean
+import java.util.concurrent.locks.ReentrantLock
 import javax.net.ssl.SSLContext
+import kotlin.concurrent.withLock
 import java.net.http.HttpRequest as JavaHttpRequest
 
 /** The default transport. It is loaded only where it is used: Android has no `java.net.http`. */
 internal class JavaNetTransport(
-    private val sslContext: SSLContext?,
+    /** What connections are made with: another where the client's certificate was replaced. */
+    private val sslContext: () -> SSLContext?,
     private val proxy: ProxySelector?,
     private val executor: Executor,
 ) : Transport {
-    private val client by lazy(::newClient)
+    private val lock = ReentrantLock()
+    private var made: Pair<SSLContext?, HttpClient>? = null
 
-    private fun newClient(): HttpClient {
+    /** Connections of two certificates are never shared, so each has a client of its own. */
+    private fun client(): HttpClient = lock.withLock {
+        val (wanted, old) = sslContext() to made
+        if (old != null && old.first === wanted) return old.second
+        // From Java 21 it can be closed, which waits for what is under way; before, that is done once nobody refers to it.
+        if (old != null) (old.second as Any as? AutoCloseable)?.let { executor.execute(it::close) }
+        newClient(wanted).also { made = wanted to it }
+    }
+
+    private fun newClient(sslContext: SSLContext?): HttpClient {
         // HTTP/1.1 and no other: an upgrade, or a stream that HTTP/2 refuses, would be sent twice.
         val builder = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).followRedirects(HttpClient.Redirect.NEVER).executor(executor)
         if (sslContext != null) builder.sslContext(sslContext)
@@ -57,7 +70,7 @@ internal class JavaNetTransport(
         // It undoes no content coding.
         builder.setHeader("accept-encoding", "identity")
         request.headers.forEach(builder::setHeader)
-        val exchange = client.sendAsync(builder.build()) { answer -> body.also { it.answer = answer } }
+        val exchange = client().sendAsync(builder.build()) { answer -> body.also { it.answer = answer } }
         // The client's own timeout ends with the headers.
         val alarm = Threads.schedule(request.timeout.toMillis()) { result.completeExceptionally(TransportFailure(TransportFailure.Kind.TIMEOUT)) }
         // It reports in the common pool, which others may block: so the answer is taken where its body ends.

@@ -63,3 +63,101 @@ private class JsonWriter(private val option: String) {
         const val HEXADECIMAL = 16
     }
 }
+
+/**
+ * What a JSON text (RFC 8259) says: maps, lists, texts, booleans, null, and numbers as [Long], or [BigDecimal] where that is too narrow.
+ *
+ * @throws IllegalArgumentException if it is no JSON
+ */
+internal fun fromJson(text: String): Any? = JsonReader(text).read()
+
+private class JsonReader(private val text: String) {
+    private var at = 0
+
+    fun read(): Any? = value(0).also { require(next() == null) }
+
+    private fun value(depth: Int): Any? {
+        require(depth <= MAX_DEPTH)
+        return when (next()) {
+            '{' -> buildMap {
+                each('}') {
+                    val name = quoted()
+                    require(next() == ':')
+                    at++
+                    put(name, value(depth + 1))
+                }
+            }
+            '[' -> buildList { each(']') { add(value(depth + 1)) } }
+            '"' -> quoted()
+            else -> word()
+        }
+    }
+
+    /** Reads what is between the brackets, one [read] for each comma and one more. */
+    private fun each(close: Char, read: () -> Unit) {
+        at++
+        if (next() == close) {
+            at++
+            return
+        }
+        while (true) {
+            read()
+            val mark = next()
+            at++
+            if (mark == close) return
+            require(mark == ',')
+        }
+    }
+
+    private fun quoted(): String {
+        require(next() == '"')
+        at++
+        return buildString {
+            while (true) {
+                val character = take()
+                when {
+                    character == '"' -> return@buildString
+                    character == '\\' -> append(escaped())
+                    else -> append(character.also { require(it >= ' ') })
+                }
+            }
+        }
+    }
+
+    private fun escaped(): Char = when (val character = take()) {
+        'u' -> {
+            require(at + UNICODE_DIGITS <= text.length)
+            text.substring(at, at + UNICODE_DIGITS).toInt(HEXADECIMAL).toChar().also { at += UNICODE_DIGITS }
+        }
+        else -> ESCAPES[character] ?: throw IllegalArgumentException()
+    }
+
+    private fun word(): Any? {
+        val word = text.substring(at).takeWhile { it.isLetterOrDigit() || it in "+-." }
+        at += word.length
+        return when (word) {
+            "true" -> true
+            "false" -> false
+            "null" -> null
+            else -> word.toLongOrNull() ?: word.toBigDecimal()
+        }
+    }
+
+    private fun take(): Char {
+        require(at < text.length)
+        return text[at++]
+    }
+
+    /** The next character that is no white space; null at the end. */
+    private fun next(): Char? {
+        while (at < text.length && text[at] in " \t\r\n") at++
+        return text.getOrNull(at)
+    }
+
+    private companion object {
+        const val MAX_DEPTH = 64
+        const val UNICODE_DIGITS = 4
+        const val HEXADECIMAL = 16
+        val ESCAPES = mapOf('"' to '"', '\\' to '\\', '/' to '/', 'b' to '\b', 'f' to '\u000c', 'n' to '\n', 'r' to '\r', 't' to '\t')
+    }
+}

@@ -41,6 +41,12 @@ public sealed class RemintException(failure: Failure, cause: Throwable?) :
 
     /** Whether a refused refresh token may have been spent by an earlier request whose answer was lost. */
     public val isAmbiguous: Boolean = failure.ambiguous
+
+    /** The authentication context classes that an API asks for, space-separated, for `insufficient_user_authentication` (RFC 9470 section 3). */
+    public val acrValues: String? = failure.acrValues
+
+    /** How long ago the person may have signed in at most, says an API (RFC 9470 section 3). */
+    public val maxAge: Duration? = failure.maxAge?.let(Duration::ofSeconds)
 }
 
 /** Remint was misused: change the program or its configuration. */
@@ -57,11 +63,11 @@ internal fun misuse(text: String, cause: Throwable? = null): RemintException =
     failure("invalid_option", Family.USAGE, text).toException(cause)
 
 internal fun failure(code: String, family: Family, text: String, retryable: Boolean = false): Failure =
-    Failure(code, family, text, null, null, retryable, null, null, null, null, false)
+    Failure(code, family, text, null, null, retryable, null, null, null, null, false, null, null)
 
 /** The exception for a failure of the core's. [cause] is the host's own exception, if one led to it. */
 internal fun Failure.toException(cause: Throwable? = null): RemintException {
-    val known = copy(text = inCamelCase(code, text), hint = hint ?: CERTIFICATE_HINT.takeIf { isCertificateFailure(cause) })
+    val known = copy(text = inCamelCase(code, text), hint = hint ?: CERTIFICATE_HINT.takeIf { isCertificateFailure(cause) } ?: (cause as? UnreadableFile)?.message)
     return when (family) {
         Family.USAGE -> UsageException(known, cause)
         Family.SERVER -> ServerException(known, cause)

@@ -1,58 +1,78 @@
 package dev.remint
 
-import java.io.ByteArrayOutputStream
 import java.security.GeneralSecurityException
-import java.security.KeyFactory
+import java.security.KeyPair
+import java.security.KeyPairGenerator
 import java.security.MessageDigest
 import java.security.PrivateKey
+import java.security.PublicKey
 import java.security.Signature
 import java.security.interfaces.ECKey
 import java.security.interfaces.RSAKey
+import java.security.spec.ECGenParameterSpec
 import java.security.spec.MGF1ParameterSpec
-import java.security.spec.PKCS8EncodedKeySpec
 import java.security.spec.PSSParameterSpec
-import java.util.Base64
 
 /**
- * A key that the client signs with, in place of a secret (`private_key_jwt`, RFC 7523 section 2.2).
+ * A key that the client signs with: in place of a secret (`private_key_jwt`, RFC 7523 section 2.2), or to prove that a token is its own
+ * (DPoP, RFC 9449).
  *
  * The signing is Java's own, or a function of yours: a KMS, an HSM, an enclave.
  */
 public class SigningKey private constructor(
     internal val name: String,
-    internal val algorithm: String,
+    /** The algorithms that it is for, the one that is preferred first. */
+    internal val algorithms: List<String>,
     internal val keyId: String?,
+    /** The public key (RFC 7517), where it is known. */
+    internal val jwk: Map<String, String>?,
     internal val signer: Signer,
 ) {
-    override fun toString(): String = "SigningKey($algorithm, redacted)"
+    override fun toString(): String = "SigningKey(${algorithms.joinToString(" or ")}, redacted)"
 
-    internal fun told(): Map<String, String> = buildMap {
+    /** The option `signing_key`. */
+    internal fun told(): Map<String, Any> = buildMap {
         put("name", name)
-        put("alg", algorithm)
+        put("alg", algorithms.singleOrNull() ?: algorithms)
         if (keyId != null) put("kid", keyId)
     }
+
+    /** The option `dpop`. Its name is of its own, so that one key may be for both. */
+    internal fun toldAsDpop(required: Boolean): Map<String, Any> = mapOf(
+        "name" to "dpop:$name",
+        "alg" to algorithms.first(),
+        "jwk" to (jwk ?: throw misuse("each proof shows the public key of `dpop`, which is not known: make the key of a `KeyPair`, or give its `publicKey`")),
+        "required" to required,
+    )
 
     public companion object {
         /**
          * A key of Java's, from a `KeyStore` or a PKCS #11 provider for example.
          *
          * @param key of the kind P-256, P-384, Ed25519 or RSA with 2048 bits or more
-         * @param algorithm `ES256`, `ES384`, `EdDSA`, `RS256` or `PS256`: an elliptic curve leaves no choice, an RSA key does
+         * @param algorithm `ES256`, `ES384`, `EdDSA`, `RS256` or `PS256`. An elliptic curve leaves no choice; for an RSA key the server's
+         *   metadata choose unless given
          * @param keyId what the server knows the key by (`kid`, RFC 7515 section 4.1.4)
          * @param name tells this key's tokens from another's; needed where the key cannot be looked into
          * @throws UsageException if the key does not fit the algorithm, or is weak
          */
         @JvmStatic
         @JvmOverloads
-        public fun of(key: PrivateKey, algorithm: String? = null, keyId: String? = null, name: String? = null): SigningKey {
-            val fitting = fitting(key)
-            if (algorithm == null && fitting.size > 1) throw misuse("`algorithm` is missing: an RSA key can sign with ${fitting.joinToString(" and ")}")
-            if (algorithm != null && algorithm !in fitting) {
-                throw misuse("`algorithm` is `$algorithm`, but the key is of the kind `${key.algorithm}`: use ${fitting.joinToString(" or ")}")
-            }
-            val known = name ?: keyId ?: fingerprint(key)
-            val chosen = algorithm ?: fitting.first()
-            return SigningKey(known, chosen, keyId) { input, _ -> sign(key, chosen, input) }
+        public fun of(key: PrivateKey, algorithm: String? = null, keyId: String? = null, name: String? = null): SigningKey =
+            make(key, publicKeyOf(key), algorithm, keyId, name)
+
+        /**
+         * The same with the public key, which need not be guessed then: a PKCS #11 provider shows nothing else of a key, and the proofs of
+         * `dpop` carry it.
+         *
+         * @throws UsageException if the two are no pair, the key does not fit the algorithm, or is weak
+         */
+        @JvmStatic
+        @JvmOverloads
+        public fun of(keyPair: KeyPair, algorithm: String? = null, keyId: String? = null, name: String? = null): SigningKey {
+            val key = make(keyPair.private, keyPair.public, algorithm, keyId, name)
+            if (!isPair(keyPair)) throw misuse("the public key does not belong to the private key: see where they come from")
+            return key
         }
 
         /**
@@ -62,18 +82,54 @@ public class SigningKey private constructor(
          */
         @JvmStatic
         @JvmOverloads
-        public fun pem(pem: String, algorithm: String? = null, keyId: String? = null): SigningKey = of(privateKey(pem), algorithm, keyId)
+        public fun pem(pem: String, algorithm: String? = null, keyId: String? = null): SigningKey = of(privateKeyOfPem(pem), algorithm, keyId)
+
+        /**
+         * A private key as a JSON Web Key (RFC 7517). Its `alg` and `kid` count unless others are given.
+         *
+         * @throws UsageException if [jwk] is no such key, or does not fit [algorithm]
+         */
+        @JvmStatic
+        @JvmOverloads
+        public fun jwk(jwk: String, algorithm: String? = null, keyId: String? = null): SigningKey {
+            val members = membersOfJwk(jwk)
+            return of(keyPairOfJwk(members), algorithm ?: members["alg"], keyId ?: members["kid"])
+        }
 
         /**
          * A key held elsewhere.
          *
          * @param name tells this key's tokens from another's: the key's id or version there
+         * @param publicKey its public key, which the proofs of `dpop` carry; needed for nothing else
          * @param signer gives the raw signature of its input: for ECDSA r and s (RFC 7518 section 3.4), not DER
          */
         @JvmStatic
         @JvmOverloads
-        public fun remote(name: String, algorithm: String, keyId: String? = null, signer: Signer): SigningKey =
-            SigningKey(name, algorithm, keyId, signer)
+        public fun remote(name: String, algorithm: String, keyId: String? = null, publicKey: PublicKey? = null, signer: Signer): SigningKey =
+            SigningKey(name, listOf(algorithm), keyId, publicKey?.let(::jwkOf), signer)
+
+        /**
+         * A new key pair, which Java's own means export and import: `KeyStore`, `getEncoded()`.
+         *
+         * @param algorithm `ES256`, `ES384`, `EdDSA`, `RS256` or `PS256`; the last two give an RSA key of 3072 bits
+         */
+        @JvmStatic
+        @JvmOverloads
+        public fun generateKey(algorithm: String = "ES256"): KeyPair = when (algorithm) {
+            "ES256", "ES384" -> KeyPairGenerator.getInstance("EC").apply { initialize(ECGenParameterSpec("secp${algorithm.drop(2)}r1")) }
+            "EdDSA" -> KeyPairGenerator.getInstance("Ed25519")
+            "RS256", "PS256" -> KeyPairGenerator.getInstance("RSA").apply { initialize(RSA_BITS) }
+            else -> throw misuse("`algorithm` is `$algorithm`, which is not known: use ${JAVA_NAMES.keys.joinToString()}")
+        }.generateKeyPair()
+
+        private fun make(key: PrivateKey, publicKey: PublicKey?, algorithm: String?, keyId: String?, name: String?): SigningKey {
+            val fitting = fitting(key, publicKey, algorithm)
+            if (algorithm != null && algorithm !in fitting) {
+                throw misuse("`algorithm` is `$algorithm`, but the key is of the kind `${key.algorithm}`: use ${fitting.joinToString(" or ")}")
+            }
+            val known = name ?: keyId ?: fingerprint(publicKey?.encoded ?: key.encoded)
+            return SigningKey(known, algorithm?.let(::listOf) ?: fitting, keyId, publicKey?.let(::jwkOf)) { input, chosen -> sign(key, chosen, input) }
+        }
     }
 
     /** Signs with a key held elsewhere. It runs on the client's executor and may block. */
@@ -83,76 +139,68 @@ public class SigningKey private constructor(
     }
 }
 
-private fun fitting(key: PrivateKey): List<String> {
-    val bits = (key as? RSAKey)?.modulus?.bitLength()
-    val order = (key as? ECKey)?.params?.order?.bitLength()
+private fun fitting(key: PrivateKey, publicKey: PublicKey?, algorithm: String?): List<String> {
+    // A key that stays in its token shows no more than its kind.
+    val bits = (key as? RSAKey ?: publicKey as? RSAKey)?.modulus?.bitLength()
+    val order = (key as? ECKey ?: publicKey as? ECKey)?.params?.order?.bitLength()
     return when {
         bits != null && bits < 2048 -> throw misuse("the key is an RSA key of $bits bits: use one of 2048 or more")
-        bits != null || key.algorithm == "RSA" -> listOf("RS256", "PS256")
         key.algorithm == "RSASSA-PSS" -> listOf("PS256")
+        bits != null || key.algorithm == "RSA" -> listOf("PS256", "RS256")
         order == 256 -> listOf("ES256")
         order == 384 -> listOf("ES384")
+        order == null && key.algorithm == "EC" && algorithm == null ->
+            throw misuse("the key cannot be looked into: give its `algorithm`, or a `KeyPair`")
+        order == null && key.algorithm == "EC" -> listOf("ES256", "ES384")
         key.algorithm in ED25519 -> listOf("EdDSA")
         else -> throw misuse("the key is of the kind `${key.algorithm}`, which is not supported: use P-256, P-384, Ed25519 or RSA")
     }
 }
 
 private fun sign(key: PrivateKey, algorithm: String, input: ByteArray): ByteArray {
-    // JOSE wants r and s as they are (RFC 7518 section 3.4), which Java calls P1363.
-    val signature = Signature.getInstance(JAVA_NAMES.getValue(algorithm))
-    if (algorithm == "PS256") signature.setParameter(PSSParameterSpec("SHA-256", "MGF1", MGF1ParameterSpec.SHA256, 32, 1))
+    val signature = signature(algorithm)
     signature.initSign(key)
+    // Only now is it known whose provider the key belongs to.
+    if (algorithm == "PS256") signature.setParameter(PSS)
     signature.update(input)
     return signature.sign()
 }
 
+/** Whether the one key verifies what the other has signed. Of a kind of key that nothing here signs with nobody knows. */
+internal fun isPair(pair: KeyPair): Boolean {
+    val algorithm = when (pair.private.algorithm) {
+        "EC" -> "ES256"
+        "RSA" -> "RS256"
+        "RSASSA-PSS" -> "PS256"
+        in ED25519 -> "EdDSA"
+        else -> return true
+    }
+    return try {
+        val signed = sign(pair.private, algorithm, PROBE)
+        signature(algorithm).run {
+            initVerify(pair.public)
+            if (algorithm == "PS256") setParameter(PSS)
+            update(PROBE)
+            verify(signed)
+        }
+    } catch (_: GeneralSecurityException) {
+        false
+    }
+}
+
+/** JOSE wants r and s as they are (RFC 7518 section 3.4), which Java calls P1363. */
+private fun signature(algorithm: String): Signature = Signature.getInstance(JAVA_NAMES.getValue(algorithm))
+
 /** Thirty-two bits tell two keys of one client apart, and are too few to confirm a guess by. */
-private fun fingerprint(key: PrivateKey): String {
-    val encoded = key.encoded ?: throw misuse("the key cannot be looked into: give it a `name` that tells it from others")
+private fun fingerprint(encoded: ByteArray?): String {
+    if (encoded == null) throw misuse("the key cannot be looked into: give it a `name` that tells it from others")
     return MessageDigest.getInstance("SHA-256").digest(encoded).take(4).joinToString("") { "%02x".format(it) }
 }
 
-private fun privateKey(pem: String): PrivateKey {
-    val match = PEM.find(pem) ?: throw misuse("there is no private key in the PEM text: PKCS #8, SEC 1 or PKCS #1 without a password is allowed")
-    val (label, text) = match.destructured
-    try {
-        val bytes = Base64.getMimeDecoder().decode(text)
-        return when (label) {
-            "RSA " -> KeyFactory.getInstance("RSA").generatePrivate(PKCS8EncodedKeySpec(der(0x30, VERSION, RSA_ENCRYPTION, der(0x04, bytes))))
-            "EC " -> KeyFactory.getInstance("EC").generatePrivate(PKCS8EncodedKeySpec(der(0x30, VERSION, der(0x30, EC_PUBLIC_KEY, curve(bytes)), der(0x04, bytes))))
-            else -> KINDS.firstNotNullOf { kind -> runCatching { KeyFactory.getInstance(kind).generatePrivate(PKCS8EncodedKeySpec(bytes)) }.getOrNull() }
-        }
-    } catch (refused: Exception) {
-        // Its own text may hold a part of the key.
-        if (refused is GeneralSecurityException || refused is IllegalArgumentException || refused is NoSuchElementException) {
-            throw misuse("the private key in the PEM text cannot be read: P-256, P-384, Ed25519 and RSA are supported")
-        }
-        throw refused
-    }
-}
-
-/** The curve that a SEC 1 key names (RFC 5915): the object identifier in its member `[0]`. */
-private fun curve(bytes: ByteArray): ByteArray = CURVES.firstOrNull { curve -> bytes.indices.any { at -> at + curve.size <= bytes.size && bytes.copyOfRange(at, at + curve.size).contentEquals(curve) } }
-    ?: throw IllegalArgumentException("another curve")
-
-private fun der(tag: Int, vararg parts: ByteArray): ByteArray {
-    val size = parts.sumOf { it.size }
-    val out = ByteArrayOutputStream()
-    out.write(tag)
-    if (size < 0x80) {
-        out.write(size)
-    } else {
-        val length = size.toBigInteger().toByteArray().dropWhile { it == 0.toByte() }
-        out.write(0x80 or length.size)
-        length.forEach { out.write(it.toInt()) }
-    }
-    parts.forEach(out::write)
-    return out.toByteArray()
-}
-
-private fun hex(text: String): ByteArray = text.chunked(2).map { it.toInt(16).toByte() }.toByteArray()
-
-private val ED25519 = setOf("Ed25519", "EdDSA")
+private const val RSA_BITS = 3072
+private val PROBE = "remint".toByteArray()
+private val PSS = PSSParameterSpec("SHA-256", "MGF1", MGF1ParameterSpec.SHA256, 32, 1)
+internal val ED25519 = setOf("Ed25519", "EdDSA")
 private val JAVA_NAMES = mapOf(
     "ES256" to "SHA256withECDSAinP1363Format",
     "ES384" to "SHA384withECDSAinP1363Format",
@@ -160,9 +208,3 @@ private val JAVA_NAMES = mapOf(
     "RS256" to "SHA256withRSA",
     "PS256" to "RSASSA-PSS",
 )
-private val KINDS = listOf("RSA", "EC", "Ed25519")
-private val PEM = Regex("-----BEGIN ((?:RSA |EC )?)PRIVATE KEY-----([^-]+)-----END")
-private val VERSION = hex("020100")
-private val RSA_ENCRYPTION = hex("300d06092a864886f70d0101010500")
-private val EC_PUBLIC_KEY = hex("06072a8648ce3d0201")
-private val CURVES = listOf(hex("06082a8648ce3d030107"), hex("06052b81040022"))

@@ -24,14 +24,17 @@ public fun interface Transport {
  * @property body the body, whose type is among the headers; none for a GET
  * @property timeout how long all of it may take, from now until the last byte of the answer
  * @property cap how many bytes of body to read at most, content codings undone; more is [TransportFailure.Kind.TOO_LARGE]
+ * @property tlsId the client certificate that the connection needs, by its thumbprint (RFC 8705 section 3.1): requests with two of
+ *   them must not share a connection. None unless the client was given a certificate
  */
-public class HttpRequest(
+public class HttpRequest @JvmOverloads constructor(
     public val method: String,
     public val url: String,
     public val headers: Map<String, String>,
     public val body: ByteArray?,
     public val timeout: Duration,
     public val cap: Long,
+    public val tlsId: String? = null,
 ) {
     override fun toString(): String = "HttpRequest($method, redacted)"
 }

@@ -3,13 +3,19 @@ package dev.remint
 import dev.remint.TestServer.Companion.completed
 import dev.remint.TestServer.Companion.json
 import dev.remint.TestServer.Companion.token
+import dev.remint.core.Adopt
 import dev.remint.core.Answer
+import dev.remint.core.Backchannel
 import dev.remint.core.Event
 import dev.remint.core.Flow
 import dev.remint.core.Header
+import dev.remint.core.Introspect
 import dev.remint.core.Lease
 import dev.remint.core.Operation
+import dev.remint.core.Pending
+import dev.remint.core.Poll
 import dev.remint.core.Provision
+import dev.remint.core.Revoke
 import dev.remint.core.Secret
 import dev.remint.core.SecretBytes
 import dev.remint.core.Step
@@ -37,6 +43,7 @@ import dev.remint.core.HttpRequest as CoreRequest
 
 class SecretsTest {
     private val secret = Secret("s3cret")
+    private val pending = Pending("WDJB-MJHT", "https://a.example/device", null, "https://a.example/device", 1, 2, secret)
 
     @Test
     fun `everything that people print shows no secret`() {
@@ -48,6 +55,8 @@ class SecretsTest {
             client, token, request, HttpResponse(200, mapOf("a" to listOf("s3cret")), "s3cret".toByteArray()),
             Authorization("https://a.example/?state=s3cret", "s3cret"), InsecureUrl("https://a.example/?token=s3cret", mapOf()),
             Client.builder("phoenix-wallet").clientSecret("s3cret"), Notice("fetched"), ApiCall(client),
+            DeviceAuthorization(pending), BackchannelAuthentication(pending), Introspection(true, Secret("""{"sub":"s3cret"}""")),
+            HttpRequest("GET", "https://a.example/?s3cret", mapOf(), null, Duration.ZERO, 1, "s3cret"),
         ).joinToString("\n")
         assertFalse("s3cret" in printed, printed)
         assertTrue("tokenType=Bearer" in token.toString())
@@ -60,7 +69,10 @@ class SecretsTest {
         val records = listOf(
             secret, SecretBytes("s3cret".toByteArray()), Header("a", secret), lease, request, TokenSet(secret, "Bearer", 1, null, secret, listOf()),
             Event.Provided("o", secret), Event.Received("o", 200, listOf(Header("a", secret)), SecretBytes("s3cret".toByteArray())),
-            Event.Start(Flow.CodeExchange(secret, secret, null, false), null), Event.Start(Flow.Adopt(Want(), secret, false), null),
+            Event.Start(Flow.CodeExchange(secret, secret, null, false), null, null), Event.Start(Flow.Adopt(Adopt(Want(), secret, secret, secret)), null, null),
+            Flow.Backchannel(Backchannel(loginHintToken = secret, idTokenHint = secret, userCode = secret, parameters = emptyMap())), Poll(secret),
+            Introspect(secret), Revoke(Want(), secret), Answer.Introspection(true, secret), Answer.Pending(pending), TokenRequest.DeviceCode(secret),
+            TokenRequest.Ciba(secret), TokenRequest.TokenExchange(secret, secret, null), TokenRequest.JwtBearer(secret, null),
             Event.Stored("o", StoreResult.Found(secret)), Event.Stored("o", StoreResult.Locked(secret, 1)), Event.Stored("o", StoreResult.Conflict(secret)),
             Answer.Use(lease), Answer.Headers(listOf(Header("a", secret))), Answer.InsecureUrl(secret, listOf()),
             Answer.Authorization("https://a.example/", secret), Operation.Send("o", "f", request, null, 1, 2),

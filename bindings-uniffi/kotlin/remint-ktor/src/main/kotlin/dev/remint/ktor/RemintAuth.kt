@@ -23,7 +23,7 @@ public class RemintAuthConfig internal constructor() {
 }
 
 /**
- * Puts a client's token on every request, and repeats a request once where a new token may help:
+ * Puts a client's token on every request, and repeats a request where a new token or proof may help:
  * `HttpClient { install(RemintAuth) { client = wallet } }`.
  *
  * What was put on is taken off where a redirect leads to another origin (RFC 6454). Where there is no token, or a request
@@ -42,14 +42,16 @@ public val RemintAuth: ClientPlugin<RemintAuthConfig> = createClientPlugin("Remi
         val attached = known ?: Attached(ApiCall(client), origin(request.url)).also { request.attributes.put(ATTACHED, it) }
         if (attached.isAway(request)) return@on proceed(request)
         attached.attach(request, isHop = known != null)
-        val first = proceed(request)
-        if (!attached.isAnotherWanted(first.response)) return@on first
-        if (!isReplayable(request.body)) {
-            attached.call.cannotBeRepeated()
-            return@on first
+        var sent = proceed(request)
+        while (attached.isAnotherWanted(sent.response)) {
+            if (!isReplayable(request.body)) {
+                attached.call.cannotBeRepeated()
+                break
+            }
+            attached.attach(request, isHop = false)
+            sent = proceed(request)
         }
-        attached.attach(request, isHop = false)
-        proceed(request).also { attached.isAnotherWanted(it.response) }
+        sent
     }
 
     // The last to see a request, wherever in the order of plugins the one is that follows redirects.

@@ -11,6 +11,7 @@ import java.util.concurrent.CompletableFuture
 import java.util.concurrent.ExecutionException
 import java.util.concurrent.TimeUnit
 import java.util.concurrent.TimeoutException
+import java.util.concurrent.atomic.AtomicBoolean
 import okhttp3.HttpUrl
 import okhttp3.Interceptor
 import okhttp3.OkHttpClient
@@ -18,7 +19,7 @@ import okhttp3.Request
 import okhttp3.Response
 
 /**
- * Puts [client]'s token on every call of this OkHttp client, and repeats a call once where a new token may help.
+ * Puts [client]'s token on every call of this OkHttp client, and repeats a call where a new token or proof may help.
  *
  * It adds an application interceptor, and a network interceptor that takes off what was put on where a redirect leads to
  * another origin (RFC 6454). Where there is no token, or the call goes to an origin that the client does not
@@ -31,7 +32,7 @@ public fun OkHttpClient.Builder.remint(client: Client): OkHttpClient.Builder =
     addInterceptor { chain -> told { exchange(chain, client) } }.addNetworkInterceptor { chain -> told { hop(chain) } }
 
 /**
- * There was nothing to put on a call, which was not sent therefore: [cause] says why.
+ * There was nothing to put on a call, which was not sent therefore; or the API wants the person to sign in anew: [cause] says which.
  *
  * An interceptor of OkHttp's has to throw an `IOException`: another would crash the dispatcher's thread.
  */
@@ -48,20 +49,28 @@ private class Attached(val call: ApiCall, val request: Request, val names: Set<S
     /** Whether a redirect has led away. What comes after it gets nothing of ours, however the redirects go on. */
     @Volatile
     var isAway = false
+
+    /** Whether it has been sent. OkHttp may send it again by itself, and what was put on it is for one sending. */
+    val isSent = AtomicBoolean()
 }
 
 private fun exchange(chain: Interceptor.Chain, client: Client): Response {
     val call = ApiCall(client)
-    val first = attach(chain, call)
-    val response = chain.proceed(first)
-    if (!isAnotherWanted(call, first, response)) return response
-    if (first.body?.run { isOneShot() || isDuplex() } == true) {
-        call.cannotBeRepeated()
-        return response
+    while (true) {
+        val request = attach(chain, call)
+        val response = chain.proceed(request)
+        try {
+            if (!isAnotherWanted(call, request, response)) return response
+        } catch (e: RemintException) {
+            response.close()
+            throw e
+        }
+        if (request.body?.run { isOneShot() || isDuplex() } == true) {
+            call.cannotBeRepeated()
+            return response
+        }
+        response.close()
     }
-    response.close()
-    val second = attach(chain, call)
-    return chain.proceed(second).also { isAnotherWanted(call, second, it) }
 }
 
 private fun attach(chain: Interceptor.Chain, call: ApiCall): Request {
@@ -102,8 +111,8 @@ private fun hop(chain: Interceptor.Chain): Response {
     return chain.proceed(
         when {
             attached.isAway -> request.newBuilder().apply { attached.names.forEach(::removeHeader) }.build()
-            request.url == first.url && request.method == first.method -> request
-            else -> request.with(attached.call.attachHop(request.method, request.url.toString()))
+            !attached.isSent.getAndSet(true) && request.url == first.url && request.method == first.method -> request
+            else -> request.with(await(chain, attached.call.attachHopAsync(request.method, request.url.toString())))
         },
     )
 }

@@ -8,15 +8,17 @@ import org.springframework.http.HttpMethod
 /** One request of a chain of redirects, and what of ours is on it. */
 internal class Hop(val method: HttpMethod, val uri: URI, val ours: Map<String, String>?, val isBodyKept: Boolean = true) {
     /** Where a redirect leads (RFC 9110 section 15.4, in the way of the Fetch standard), or null if it leads nowhere. */
-    fun next(status: Int, location: String?, attachHop: (method: String, url: String) -> Map<String, String>): Hop? {
+    fun next(status: Int, location: String?): Hop? {
         if (status !in REDIRECTS || location == null) return null
         val target = runCatching { uri.resolve(location) }.getOrNull()?.takeIf { it.scheme.lowercase() in SCHEMES } ?: return null
         val isGet = if (status == 303) method != HttpMethod.HEAD else status < 303 && method == HttpMethod.POST
         val next = if (isGet) HttpMethod.GET else method
         // What was meant for the one origin is nobody else's, and stays off however the redirects go on.
-        val ours = ours?.takeIf { isSameOrigin(target) }?.let { it + attachHop(next.name(), target.toString()) }
-        return Hop(next, target, ours, isBodyKept && !isGet)
+        return Hop(next, target, ours?.takeIf { isSameOrigin(target) }, isBodyKept && !isGet)
     }
+
+    /** The same with what was attached for it. */
+    fun with(attached: Map<String, String>) = Hop(method, uri, ours.orEmpty() + attached, isBodyKept)
 
     /** What the caller gave, with what belongs on this hop and without what does not. */
     fun headers(given: HttpHeaders, first: Hop): HttpHeaders {

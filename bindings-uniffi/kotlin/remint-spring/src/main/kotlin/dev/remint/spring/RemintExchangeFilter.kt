@@ -2,6 +2,7 @@ package dev.remint.spring
 
 import dev.remint.ApiCall
 import dev.remint.Client
+import dev.remint.RemintException
 import org.reactivestreams.Publisher
 import org.springframework.core.io.buffer.DataBuffer
 import org.springframework.http.client.reactive.ClientHttpRequest
@@ -14,7 +15,7 @@ import org.springframework.web.reactive.function.client.ExchangeFunction
 import reactor.core.publisher.Mono
 
 /**
- * Puts [client]'s token on every request of a `WebClient`, and repeats a request once where a new token may help:
+ * Puts [client]'s token on every request of a `WebClient`, and repeats a request where a new token or proof may help:
  * `WebClient.builder().filter(RemintExchangeFilter(wallet)).build()`.
  *
  * Where there is no token, or a request goes to an origin that the client does not know, the answer is an error, a
@@ -31,10 +32,7 @@ public class RemintExchangeFilter @JvmOverloads constructor(
     private val followRedirects: Boolean = false,
 ) : ExchangeFilterFunction {
     override fun filter(request: ClientRequest, next: ExchangeFunction): Mono<ClientResponse> = Mono.defer {
-        val exchange = Exchange(ApiCall(client), request, next)
-        exchange.start().flatMap { response ->
-            if (exchange.isAnotherWanted(response)) response.releaseBody().then(exchange.start()).doOnNext(exchange::isAnotherWanted) else Mono.just(response)
-        }
+        Exchange(ApiCall(client), request, next).run()
     }
 
     private inner class Exchange(private val call: ApiCall, private val request: ClientRequest, private val next: ExchangeFunction) {
@@ -42,13 +40,21 @@ public class RemintExchangeFilter @JvmOverloads constructor(
         private lateinit var first: Hop
         private lateinit var last: Hop
 
-        fun start(): Mono<ClientResponse> = Mono.fromFuture { call.attachAsync(request.method().name(), request.url().toString()) }
+        fun run(): Mono<ClientResponse> = start().flatMap { response ->
+            try {
+                if (isAnotherWanted(response)) response.releaseBody().then(Mono.defer(::run)) else Mono.just(response)
+            } catch (e: RemintException) {
+                response.releaseBody().then(Mono.error(e))
+            }
+        }
+
+        private fun start(): Mono<ClientResponse> = Mono.fromFuture { call.attachAsync(request.method().name(), request.url().toString()) }
             .flatMap {
                 first = Hop(request.method(), request.url(), it)
                 send(first, hops = 0)
             }
 
-        fun isAnotherWanted(response: ClientResponse): Boolean {
+        private fun isAnotherWanted(response: ClientResponse): Boolean {
             // What another origin says, after a redirect, is not about the token.
             if (last.ours == null || !call.answered(last.uri.toString(), response.statusCode().value(), response.headers().asHttpHeaders().toMap())) return false
             if (body.isStream) call.cannotBeRepeated()
@@ -65,13 +71,16 @@ public class RemintExchangeFilter @JvmOverloads constructor(
             if (hop.ours == null) request.cookies { it.clear() }
             return next.exchange(request.build()).flatMap { response ->
                 val location = response.headers().asHttpHeaders().getFirst("Location")
-                val next = if (followRedirects && hops < Hop.MAX) hop.next(response.statusCode().value(), location, call::attachHop) else null
+                val next = if (followRedirects && hops < Hop.MAX) hop.next(response.statusCode().value(), location) else null
                 when {
                     next == null || next.isBodyKept && body.isStream -> Mono.just(response)
-                    else -> response.releaseBody().then(Mono.defer { send(next, hops + 1) })
+                    else -> response.releaseBody().then(Mono.defer { attached(next) }).flatMap { send(it, hops + 1) }
                 }
             }
         }
+
+        private fun attached(hop: Hop): Mono<Hop> =
+            if (hop.ours == null) Mono.just(hop) else Mono.fromFuture { call.attachHopAsync(hop.method.name(), hop.uri.toString()) }.map(hop::with)
     }
 }
 

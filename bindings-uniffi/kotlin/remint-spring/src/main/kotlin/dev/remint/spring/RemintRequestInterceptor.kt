@@ -2,6 +2,7 @@ package dev.remint.spring
 
 import dev.remint.ApiCall
 import dev.remint.Client
+import dev.remint.RemintException
 import org.springframework.http.HttpRequest
 import org.springframework.http.client.ClientHttpRequestExecution
 import org.springframework.http.client.ClientHttpRequestInterceptor
@@ -9,8 +10,8 @@ import org.springframework.http.client.ClientHttpResponse
 import org.springframework.http.client.support.HttpRequestWrapper
 
 /**
- * Puts [client]'s token on every request of a `RestClient` or `RestTemplate`, and repeats a request once where a new token
- * may help: `RestClient.builder().requestInterceptor(RemintRequestInterceptor(wallet)).build()`.
+ * Puts [client]'s token on every request of a `RestClient` or `RestTemplate`, and repeats a request where a new token
+ * or proof may help: `RestClient.builder().requestInterceptor(RemintRequestInterceptor(wallet)).build()`.
  *
  * Where there is no token, or a request goes to an origin that the client does not know, a [dev.remint.RemintException] is
  * thrown and nothing is sent. Spring keeps the bodies of requests that are intercepted in memory, so all can be repeated.
@@ -26,10 +27,11 @@ public class RemintRequestInterceptor @JvmOverloads constructor(
 ) : ClientHttpRequestInterceptor {
     override fun intercept(request: HttpRequest, body: ByteArray, execution: ClientHttpRequestExecution): ClientHttpResponse {
         val call = ApiCall(client)
-        val (response, isAnotherWanted) = exchange(call, request, body, execution)
-        if (!isAnotherWanted) return response
-        response.close()
-        return exchange(call, request, body, execution).first
+        while (true) {
+            val (response, isAnotherWanted) = exchange(call, request, body, execution)
+            if (!isAnotherWanted) return response
+            response.close()
+        }
     }
 
     /** Sends one request, follows its redirects, and says whether another token may give another answer. */
@@ -45,14 +47,19 @@ public class RemintRequestInterceptor @JvmOverloads constructor(
         while (true) {
             val response = execution.execute(HopRequest(request, hop, first), if (hop.isBodyKept) body else ByteArray(0))
             val status = response.statusCode.value()
-            val next = if (followRedirects && hops++ < Hop.MAX) hop.next(status, response.headers.getFirst("Location"), call::attachHop) else null
-            if (next == null) {
-                // What another origin says, after a redirect, is not about the token.
-                return response to (hop.ours != null && call.answered(hop.uri.toString(), status, response.headers.toMap()))
-            }
+            val next = if (followRedirects && hops++ < Hop.MAX) hop.next(status, response.headers.getFirst("Location")) else null
+            if (next == null) return response to isAnotherWanted(call, hop, response)
             response.close()
-            hop = next
+            hop = if (next.ours == null) next else next.with(call.attachHopBlocking(next.method.name(), next.uri.toString()))
         }
+    }
+
+    private fun isAnotherWanted(call: ApiCall, hop: Hop, response: ClientHttpResponse): Boolean = try {
+        // What another origin says, after a redirect, is not about the token.
+        hop.ours != null && call.answered(hop.uri.toString(), response.statusCode.value(), response.headers.toMap())
+    } catch (e: RemintException) {
+        response.close()
+        throw e
     }
 
     private class HopRequest(request: HttpRequest, private val hop: Hop, first: Hop) : HttpRequestWrapper(request) {

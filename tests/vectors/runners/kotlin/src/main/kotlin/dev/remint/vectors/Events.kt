@@ -1,9 +1,15 @@
 package dev.remint.vectors
 
+import dev.remint.core.Adopt
+import dev.remint.core.Backchannel
 import dev.remint.core.Event
 import dev.remint.core.FailureKind
 import dev.remint.core.Flow
 import dev.remint.core.Header
+import dev.remint.core.Introspect
+import dev.remint.core.Poll
+import dev.remint.core.Renewed
+import dev.remint.core.Revoke
 import dev.remint.core.Secret
 import dev.remint.core.StoreResult
 import dev.remint.core.TokenRequest
@@ -17,7 +23,7 @@ import kotlinx.serialization.json.JsonPrimitive
 internal fun want(value: JsonElement?): Want {
     if (value == null) return Want()
     val fields = Fields("`want`", value)
-    return Want(fields.text("subject"), fields.texts("scope")).also { fields.end() }
+    return Want(fields.text("subject"), fields.texts("scope"), fields.texts("resource")).also { fields.end() }
 }
 
 internal fun headers(lines: List<Pair<String, String>>): List<Header> = lines.map { (name, value) -> Header(name, Secret(value)) }
@@ -25,17 +31,44 @@ internal fun headers(lines: List<Pair<String, String>>): List<Header> = lines.ma
 internal fun flow(value: JsonElement?): Flow {
     val (name, fields) = tagged("`start`", value)
     val flow = when (name) {
-        "authorization_url" -> Flow.AuthorizationUrl(
-            fields.needText("redirect_uri"),
-            fields.texts("scope"),
-            (fields.take("parameters") as? JsonObject).orEmpty().mapValues { (name, text) -> text.asText() ?: throw Problem("  the parameter `$name` must be a text") },
-        )
+        "authorization_url" ->
+            Flow.AuthorizationUrl(fields.needText("redirect_uri"), fields.texts("scope"), parameters(fields), fields.text("authorization_details"))
         "exchange" -> Flow.CodeExchange(secret(fields, "callback"), secret(fields, "session"), fields.text("subject"), fields.flag("on_rotated") ?: false)
-        "adopt" -> Flow.Adopt(want(fields.take("want")), secret(fields, "refresh_token"), fields.flag("on_rotated") ?: false)
+        "adopt" -> Flow.Adopt(
+            Adopt(
+                want(fields.take("want")),
+                someSecret(fields, "refresh_token"),
+                someSecret(fields, "subject_token"),
+                someSecret(fields, "actor_token"),
+                fields.flag("on_rotated") ?: false,
+            ),
+        )
+        "device" -> Flow.Device(fields.texts("scope"), parameters(fields))
+        "backchannel" -> Flow.Backchannel(
+            Backchannel(
+                fields.texts("scope"),
+                fields.text("login_hint"),
+                someSecret(fields, "login_hint_token"),
+                someSecret(fields, "id_token_hint"),
+                fields.text("binding_message"),
+                someSecret(fields, "user_code"),
+                fields.long("requested_expiry"),
+                fields.text("acr_values"),
+                parameters(fields),
+            ),
+        )
+        "poll" -> Flow.Poll(Poll(secret(fields, "session"), fields.text("subject"), fields.flag("on_rotated") ?: false))
+        "introspect" -> Flow.Introspect(Introspect(secret(fields, "token"), fields.text("hint")))
+        "revoke" -> Flow.Revoke(Revoke(want(fields.take("want")), someSecret(fields, "token"), fields.text("hint")))
         else -> throw Problem("  the flow `$name` is not understood")
     }
     fields.end()
     return flow
+}
+
+internal fun renewed(value: JsonElement?): Renewed {
+    val fields = Fields("`renewed`", value)
+    return Renewed(fields.text("tls_id"), fields.text("signing_key"), fields.text("dpop")).also { fields.end() }
 }
 
 internal fun failureKind(text: String): FailureKind =
@@ -67,6 +100,10 @@ internal fun tokenRequest(value: JsonElement?): TokenRequest {
         "client_credentials" -> TokenRequest.ClientCredentials(fields.texts("scope"))
         "code" -> TokenRequest.Code(secret(fields, "code"), fields.needText("redirect_uri"), secret(fields, "verifier"))
         "refresh" -> TokenRequest.Refresh(secret(fields, "refresh_token"), fields.texts("scope"))
+        "device_code" -> TokenRequest.DeviceCode(secret(fields, "device_code"))
+        "ciba" -> TokenRequest.Ciba(secret(fields, "auth_req_id"))
+        "token_exchange" -> TokenRequest.TokenExchange(secret(fields, "subject_token"), someSecret(fields, "actor_token"), fields.texts("scope"))
+        "jwt_bearer" -> TokenRequest.JwtBearer(secret(fields, "assertion"), fields.texts("scope"))
         "basic_get" -> TokenRequest.BasicGet
         else -> throw Problem("  the request `$name` is not understood")
     }
@@ -94,13 +131,20 @@ internal fun garbage(event: JsonElement): List<Event> {
         Event.Stored(text, StoreResult.Ok),
         Event.Stored("o1", StoreResult.Locked(null, -1)),
         Event.Tick(text),
-        Event.Attach(Want(), text, "GET", "https://api.example/", false),
+        Event.Start(Flow.Device(null, emptyMap()), null, text),
+        Event.Attach(Want(), text, "GET", "https://api.example/", false, null),
+        Event.Attach(Want(), "c4", "GET", "https://api.example/", false, text),
         Event.Answered(Want(), text, null, 401, emptyList()),
         Event.Changed(text),
     )
 }
 
 private fun secret(fields: Fields, name: String) = Secret(fields.needText(name))
+
+private fun someSecret(fields: Fields, name: String) = fields.text(name)?.let(::Secret)
+
+private fun parameters(fields: Fields): Map<String, String> = (fields.take("parameters") as? JsonObject).orEmpty()
+    .mapValues { (name, text) -> text.asText() ?: throw Problem("  the parameter `$name` must be a text") }
 
 /** The only member of an object: its name, and its value's members. */
 private fun tagged(what: String, value: JsonElement?): Pair<String, Fields> {

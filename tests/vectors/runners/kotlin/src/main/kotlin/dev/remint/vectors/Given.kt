@@ -55,7 +55,7 @@ internal fun readEntropy(text: String): ByteArray {
 }
 
 private val WORDS = listOf(
-    "ask", "start", "cancel", "received", "failed", "provided", "signed", "stored", "tick", "attach", "answered",
+    "ask", "start", "renewed", "cancel", "received", "failed", "provided", "signed", "stored", "tick", "attach", "answered",
     "changed", "invalidate", "forked", "close", "drop", "build", "finish", "simulate", "event",
 )
 

@@ -97,7 +97,14 @@ private class Process(private val core: Core) : AutoCloseable {
 
     /** What a step does, as a function that gives what came of it: one outcome, save of an `event`. */
     private fun act(word: String, value: JsonElement, fields: Fields, now: Now, entropy: ByteArray): () -> List<JsonObject> {
-        fun handle(event: Event) = { listOf(core.handle(event, now, entropy).json()) }
+        fun handle(event: Event, label: String? = null) = {
+            val outcome = core.handle(event, now, entropy).json()
+            // The core may give this caller another call to go on with.
+            val answer = outcome["answer"] as? JsonObject
+            val call = answer?.get("call").asText() ?: answer?.get("again").asText()
+            if (label != null && call != null) calls[label] = call
+            listOf(outcome)
+        }
         val text = value.asText()
         val plain = value == JsonPrimitive(true) || value == JsonObject(emptyMap())
         return when {
@@ -109,14 +116,11 @@ private class Process(private val core: Core) : AutoCloseable {
                     fields.long("deadline"),
                     fields.text("after"),
                     fields.text("call")?.let(::call),
-                );
-                {
-                    val outcome = core.handle(event, now, entropy).json()
-                    (outcome["answer"] as? JsonObject)?.get("call").asText()?.let { calls[text] = it }
-                    listOf(outcome)
-                }
+                )
+                handle(event, text)
             }
-            word == "start" -> handle(Event.Start(flow(value), fields.long("deadline")))
+            word == "start" -> handle(Event.Start(flow(value), fields.long("deadline"), fields.text("after")))
+            word == "renewed" -> handle(Event.Renewed(renewed(value)))
             word == "cancel" && text != null -> handle(Event.Cancel(text))
             word == "tick" && text != null -> handle(Event.Tick(text))
             word == "received" && text != null -> {
@@ -127,11 +131,14 @@ private class Process(private val core: Core) : AutoCloseable {
             word == "provided" && text != null -> handle(Event.Provided(text, fields.text("value")?.let(::Secret)))
             word == "signed" && text != null -> handle(Event.Signed(text, fields.needText("signature")))
             word == "stored" && text != null -> handle(Event.Stored(text, storeResult(fields.take("result"))))
-            word == "attach" && text != null ->
-                handle(Event.Attach(want(fields.take("want")), call(text), fields.needText("method"), fields.needText("url"), fields.flag("insecure_query") ?: false))
+            word == "attach" && text != null -> {
+                val insecureQuery = fields.flag("insecure_query") ?: false
+                val (method, url, after) = Triple(fields.needText("method"), fields.needText("url"), fields.text("after"))
+                handle(Event.Attach(want(fields.take("want")), call(text), method, url, insecureQuery, after), text)
+            }
             word == "answered" && text != null -> {
                 val lines = headers(readLines(fields.take("headers")))
-                handle(Event.Answered(want(fields.take("want")), call(text), fields.text("url"), fields.needLong("status").toInt(), lines))
+                handle(Event.Answered(want(fields.take("want")), call(text), fields.text("url"), fields.needLong("status").toInt(), lines), text)
             }
             // `true` stands for what is meant most often: everything changed, the client's own token.
             word == "changed" && (text != null || value == JsonPrimitive(true)) -> handle(Event.Changed(text))

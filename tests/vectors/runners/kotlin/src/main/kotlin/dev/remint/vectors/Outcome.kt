@@ -7,6 +7,7 @@ import dev.remint.core.HttpRequest
 import dev.remint.core.Lease
 import dev.remint.core.Notice
 import dev.remint.core.Operation
+import dev.remint.core.Pending
 import dev.remint.core.Provision
 import dev.remint.core.Secret
 import dev.remint.core.Step
@@ -33,12 +34,25 @@ private fun Answer.json(): JsonElement = when (this) {
     is Answer.Headers -> members("headers" to lines(headers))
     is Answer.Pass -> JsonPrimitive("pass")
     is Answer.Retry -> JsonPrimitive("retry")
+    is Answer.Again -> members("again" to call)
     is Answer.GiveUp -> JsonPrimitive("give_up")
     is Answer.Authorization -> members("done" to members("url" to url, "session" to session))
     is Answer.InsecureUrl -> members("done" to members("url" to url, "headers" to lines(headers)))
+    is Answer.Pending -> members("done" to pending.json())
+    is Answer.Introspection -> members("done" to members("active" to active, "introspection" to introspection))
     is Answer.Done -> members("done" to members())
     is Answer.Fail -> failure.json()
 }
+
+private fun Pending.json(): JsonObject = members(
+    "user_code" to userCode,
+    "verification_uri" to verificationUri,
+    "verification_uri_complete" to verificationUriComplete,
+    "qr_text" to qrText,
+    "expires_in" to expiresIn,
+    "interval" to interval,
+    "session" to session,
+)
 
 private fun Lease.json(): JsonObject = members(
     "use" to accessToken,
@@ -68,6 +82,8 @@ internal fun Failure.json(): JsonObject = members(
     "pointer" to pointer,
     "lifetime" to lifetime,
     "ambiguous" to true.takeIf { ambiguous },
+    "acr_values" to acrValues,
+    "max_age" to maxAge,
 )
 
 private fun Operation.json(): JsonObject = when (this) {
@@ -76,6 +92,9 @@ private fun Operation.json(): JsonObject = when (this) {
     is Operation.Provide -> members("provide" to op, "flight" to flight, "until" to until) + when (val what = what) {
         is Provision.ClientSecret -> members("what" to "client_secret")
         is Provision.ClientAssertion -> members("what" to "client_assertion")
+        is Provision.SubjectToken -> members("what" to "subject_token", "subject" to what.subject)
+        is Provision.ActorToken -> members("what" to "actor_token", "subject" to what.subject)
+        is Provision.Assertion -> members("what" to "assertion", "subject" to what.subject)
         is Provision.Rotated -> members("what" to "rotated", "subject" to what.subject, "refresh_token" to what.refreshToken)
     }
     is Operation.Sleep -> members("sleep" to flight, "until" to until)

@@ -231,5 +231,7 @@ private fun failureOf(error: Throwable): JsonObject {
         "pointer" to error.pointer,
         "lifetime" to error.lifetime?.toMillis(),
         "ambiguous" to true.takeIf { error.isAmbiguous },
+        "acr_values" to error.acrValues,
+        "max_age" to error.maxAge?.toSeconds(),
     )
 }
