@@ -32,7 +32,7 @@ struct Hosts {
             tell("FAILED \(test.name)\n  \(failure)\n")
         }
         // Crowds and what sets the process's environment have the machine for themselves. Faults are mostly waiting.
-        for (tests, atOnce) in [(crowds, 1), (trust, 1), (providers, 4), (calls, 4), (faults, 8)] {
+        for (tests, atOnce) in [(crowds, 1), (trust, 1), (providers, 4), (calls, 4), (proofs, 4), (faults, 8)] {
             let chosen = tests.filter { test in words.isEmpty || words.contains { test.name.contains($0) } }
             await withTaskGroup(of: (Test, String?).self) { group in
                 for (index, test) in chosen.enumerated() {
