@@ -163,11 +163,13 @@ class Driver:
             while following:
                 self._air[this] = 0 if "sleep" in following[0] else following[0]["until"]
                 step = self._perform(following[0], bridge)
-                following = [Redacted(operation) for operation in step.pop("operations", ())]
-                for other in following[1:]:
-                    self._start(other, bridge)
-                for operation in following[:1]:
-                    self._until[operation.get("flight") or operation["sleep"]] = operation["until"]
+                following = []
+                for other in map(Redacted, step.pop("operations", ())):
+                    if following or "sleep" in other and hasattr(self.clock, "timer"):
+                        self._start(other, bridge)
+                    else:
+                        following = [other]
+                        self._until[other.get("flight") or other["sleep"]] = other["until"]
                 self._finish(step)
         finally:
             self._air.pop(this, None)

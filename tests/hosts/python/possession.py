@@ -91,7 +91,7 @@ class Server:
 
     def answer(self, http: BaseHTTPRequestHandler) -> None:
         path = urlsplit(http.path).path
-        # A body in chunks is left alone: the answer is there before all of it is sent.
+        in_chunks = "chunked" in http.headers.get("transfer-encoding", "")
         body = http.rfile.read(int(http.headers.get("content-length") or 0))
         form = {name: values[0] for name, values in parse_qs(body.decode("latin-1")).items()}
         self.seen.append((path, form if http.command == "POST" and not path.startswith("/api") else dict(http.headers)))
@@ -110,12 +110,18 @@ class Server:
             if "nonce" in str(refused):
                 headers["DPoP-Nonce"] = self.nonces[place]
         text = json.dumps(said).encode()
-        http.close_connection = "chunked" in http.headers.get("transfer-encoding", "")
+        http.close_connection = in_chunks
         http.send_response(status)
         for name, value in {"content-type": "application/json", "content-length": str(len(text)), **headers}.items():
             http.send_header(name, value)
         http.end_headers()
         http.wfile.write(text)
+        # The answer to a body in chunks is there before all of it is sent.
+        try:
+            while in_chunks and int(http.rfile.readline() or b"0", 16):
+                http.rfile.readline()
+        except OSError:
+            pass  # The client has gone with its answer.
 
     def _prove(self, http: BaseHTTPRequestHandler, place: str, token: str | None = None) -> str:
         """The thumbprint of the key whose possession the request proves."""
