@@ -40,7 +40,13 @@ for text in texts {
         { $0.variables = [text: text] }, { $0.parameters = [text: text] }, { $0.apiOrigins = [text] },
         { $0.policy = [text: .word(text)] },
         { $0.audience = [text] }, { $0.resource = [text] }, { $0.grant = text }, { $0.clientAuth = text },
-        { $0.redirectURI = text },
+        { $0.redirectURI = text }, { $0.signingKey = SigningKey(name: text, algorithm: text, keyID: text) { $0 } },
+        { $0.signingKey = SigningKey(name: text, algorithms: []) { input, _ in input } },
+        { $0.dpop = DPoPKey(algorithm: text, jwk: [text: "canary"]) { $0 } },
+        { $0.dpop = DPoPKey(algorithm: "ES256", jwk: ["kty": "EC", "crv": "P-256", "x": text, "d": "canary"]) { $0 } },
+        { $0.certificateThumbprint = text }, { $0.assertionAudience = text }, { $0.authorizationDetails = text },
+        { $0.subjectTokenType = text }, { $0.assertionClaims = [text: "canary"] }, { $0.clientAssertionFile = text },
+        { $0.subjectTokenFile = text },
     ] as [(inout Configuration) -> Void] {
         var configuration = Configuration()
         change(&configuration)
@@ -81,6 +87,10 @@ for isClosed in [false, true] {
     if isClosed { await client.close() }
     await attempt { _ = try await client.token(timeout: .milliseconds(50)) }
     for duration in durations {
+        await attempt {
+            _ = try await client.backchannelAuthentication(
+                loginHint: "canary", requestedExpiry: duration, timeout: duration)
+        }
         let fixed = try Client.fixed("canary")
         if isClosed { await fixed.close() }
         await attempt { _ = try await fixed.token(minTTL: duration) }
@@ -105,6 +115,14 @@ for isClosed in [false, true] {
         await attempt { _ = try await client.exchange(callback: text, session: "canary\(text)", subject: text) }
         await attempt { _ = try await client.exchange(callback: [URLQueryItem(name: text, value: nil)], session: text) }
         await attempt { _ = try client.withSubject(text, refreshToken: "canary\(text)") }
+        await attempt { _ = try client.withSubject(text, subjectToken: "canary\(text)", actorToken: text) }
+        await attempt { _ = try await client.deviceAuthorization(scope: [text], parameters: [text: text]) }
+        await attempt { _ = try await client.poll(session: "canary\(text)", subject: text, timeout: .milliseconds(50)) }
+        await attempt { _ = try await client.introspect("canary\(text)", hint: text) }
+        await attempt { try await client.revoke("canary\(text)", hint: text) }
+        await attempt { try client.renewed(certificateThumbprint: text) }
+        await attempt { try client.renewed(dpop: DPoPKey(algorithm: text, jwk: [text: "canary"]) { $0 }) }
+        await attempt { _ = try await client.withResource([text]).token(timeout: .milliseconds(50)) }
         await attempt { _ = try await client.withScope([text, text]).token(timeout: .milliseconds(50)) }
     }
     await client.invalidate()
@@ -127,7 +145,10 @@ for number in integers {
             .stored(op: id, result: .held(retryAt: number)),
             .stored(op: id, result: .locked(record: nil, fence: number)), .changed(key: id),
             .invalidate(want: Want(subject: id)),
-            .attach(want: Want(), call: id, method: id, url: id, insecureQuery: true),
+            .attach(want: Want(), call: id, method: id, url: id, insecureQuery: true, after: id),
+            .start(flow: .poll(poll: Poll(session: Secret("canary"))), deadline: number, after: id),
+            .start(flow: .revoke(revoke: Revoke(want: Want())), deadline: number, after: id),
+            .renewed(renewed: Renewed(tlsId: id, signingKey: "canary", dpop: "canary")),
             .answered(want: Want(), call: id, url: id, status: Int32(clamping: number), headers: []), .forked,
         ]
         for event in events {
