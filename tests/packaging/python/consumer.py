@@ -34,6 +34,21 @@ def threads(secret: str) -> float:
         return token.expires_in() + token.expires_at + token.generation + len(address + str(extra) + str(scope))
 
 
+def people(key: bytes) -> str:
+    client = remint.Client("acme", grant="device_code", dpop=key, signing_key={"key": remint.generate_key("EdDSA"), "kid": "1"})
+    device: remint.DeviceAuthorization = client.device_authorization(scope="a", parameters={"acr": "1"})
+    token: remint.Token = client.poll(device.session, "ann", on_rotated=print, timeout=60)
+    asked: remint.BackchannelAuthentication = client.backchannel_authentication(login_hint="ann", requested_expiry=60)
+    url, session = client.authorization_url(authorization_details=[{"type": "payment"}], timeout=5)
+    about = client.introspect(token, "access_token")
+    client.revoke(token)
+    client.revoke()
+    client.renew(dpop="generate")
+    view: remint.Client = client.with_resource("https://a.example").with_subject("ann", subject_token=url, actor_token=session)
+    complete: Optional[str] = device.verification_uri_complete
+    return device.user_code + str(complete) + asked.session + str(about["active"]) + str(view)
+
+
 async def tasks() -> str:
     async def secret() -> str:
         return "secret"
@@ -43,6 +58,10 @@ async def tasks() -> str:
         view: remint.AsyncClient = wallet.with_scope(["a"])
         url, session = await view.authorization_url()
         await view.exchange(url, session)
+        device: remint.DeviceAuthorization = await wallet.device_authorization()
+        token = await wallet.poll(device.session)
+        asked: remint.BackchannelAuthentication = await wallet.backchannel_authentication(login_hint="ann")
+        await wallet.revoke((await wallet.introspect(asked.session))["sub"])
         await wallet.invalidate()
         async with aiohttp.ClientSession(middlewares=(remint.aiohttp.Auth(wallet),)) as http:
             await http.get(url)
@@ -69,6 +88,9 @@ def errors(client: remint.Client) -> Optional[float]:
         client.token()
     except remint.ServerError as error:
         code: str = error.code
+        stronger: tuple[Optional[str], Optional[int]] = (error.acr_values, error.max_age)
+        if stronger[1] is not None:
+            return None
         return error.retry_after if error.retryable else float(error.status or len(code))
     except (remint.UsageError, remint.TransportError, remint.RemintError) as error:
         raise ValueError(error.hint) from error
