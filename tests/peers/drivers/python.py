@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import json
 import logging
+import ssl
 import sys
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -67,11 +68,17 @@ class Driver:
         self.notices = {}
         self.rotated = {}
         self.losses = {}
+        self.connections = {}
 
     def client(self, name, profile, options, lossy):
         if lossy:
             self.losses[name] = Losses()
             options["http"] = lossy_http(self.losses[name])
+        for option, names in (("signing_key", ("alg", "kid")), ("dpop", ("alg", "required"))):
+            if "pem" in (key := options.get(option) or {}):
+                options[option] = {"key": key["pem"], **{name: key[name] for name in names if name in key}}
+        # The connections to APIs are the user's own, and so are their certificates.
+        self.connections[name] = (options.get("ca"), options.get("client_certificate"))
         self.notices[name] = []
         kind = remint.AsyncClient if ASYNC else remint.Client
         self.clients[name] = kind(profile, on_notice=self.notices[name].append, **options)
@@ -86,15 +93,50 @@ class Driver:
         with ThreadPoolExecutor(callers) as pool:
             return [shown(token) for token in pool.map(lambda _: client.token(), range(callers))]
 
-    async def call(self, client, url):
+    async def call(self, client, url, method="GET"):
+        ca, pair = self.connections[client]
         if ASYNC:
-            async with httpx.AsyncClient(auth=httpx_adapter.Auth(self.clients[client])) as http:
-                return (await http.get(url)).status_code
-        return requests.get(url, auth=requests_adapter.Auth(self.clients[client]), timeout=10).status_code
+            context = ssl.create_default_context(cafile=ca)
+            if pair:
+                context.load_cert_chain(pair["certificate"], pair["key"])
+            async with httpx.AsyncClient(auth=httpx_adapter.Auth(self.clients[client]), verify=context) as http:
+                return (await http.request(method, url)).status_code
+        cert = pair and (pair["certificate"], pair["key"])
+        auth = requests_adapter.Auth(self.clients[client])
+        return requests.request(method, url, auth=auth, verify=ca or True, cert=cert, timeout=10).status_code
 
-    async def authorization_url(self, client, redirect_uri, scope=None):
-        url, session = await settled(self.clients[client].authorization_url(redirect_uri, scope=scope))
+    async def authorization_url(self, client, redirect_uri, scope=None, **more):
+        url, session = await settled(self.clients[client].authorization_url(redirect_uri, scope=scope, **more))
         return {"url": url, "session": session}
+
+    async def device_authorization(self, client, scope=None):
+        return pending(await settled(self.clients[client].device_authorization(scope=scope)))
+
+    async def backchannel(self, client, scope=None, login_hint=None, binding_message=None):
+        client = self.clients[client]
+        return pending(await settled(client.backchannel_authentication(scope=scope, login_hint=login_hint, binding_message=binding_message)))
+
+    async def poll(self, client, session, subject, view):
+        on_rotated = self.derive(client, view)
+        token = await settled(self.clients[client].poll(session, subject, on_rotated=on_rotated))
+        self.clients[view] = self.clients[client].with_subject(subject)
+        return shown(token)
+
+    async def introspect(self, client, token, hint=None):
+        claims = await settled(self.clients[client].introspect(token, hint))
+        return {"active": claims["active"], "claims": claims}
+
+    async def revoke(self, client, token=None, hint=None):
+        await settled(self.clients[client].revoke(token, hint))
+
+    def with_resource(self, client, resource, view):
+        self.derive(client, view)
+        resource = [resource] if isinstance(resource, str) else resource
+        self.clients[view] = self.clients[client].with_resource(*resource)
+
+    def with_subject(self, client, subject, view, **tokens):
+        self.derive(client, view)
+        self.clients[view] = self.clients[client].with_subject(subject, **tokens)
 
     async def exchange(self, client, view, callback, session, subject):
         on_rotated = self.derive(client, view)
@@ -110,6 +152,7 @@ class Driver:
         self.rotated[view] = []
         self.notices[view] = self.notices[client]
         self.losses[view] = self.losses.get(client)
+        self.connections[view] = self.connections[client]
         return self.rotated[view].append
 
     def rotated_tokens(self, client):
@@ -135,6 +178,10 @@ async def settled(result):
     return await result if inspect.isawaitable(result) else result
 
 
+def pending(asked):
+    return {**asked._asdict(), "shown": f"{asked} {asked!r}"}
+
+
 def shown(token):
     return {
         "access_token": token.access_token,
@@ -150,7 +197,7 @@ async def obey(driver, verb, **arguments):
         run = VERBS.get(verb) or getattr(Driver, verb)
         return {"ok": await settled(run(driver, **arguments))}
     except remint.RemintError as error:
-        names = ("code", "family", "status", "retryable", "oauth_error", "hint", "ambiguous")
+        names = ("code", "family", "status", "retryable", "oauth_error", "hint", "ambiguous", "acr_values", "max_age")
         facts = {name: getattr(error, name) for name in names}
         return {"error": {**facts, "message": str(error), "shown": "".join(traceback.format_exception(type(error), error, error.__traceback__)) + repr(error)}}
     except Exception:
