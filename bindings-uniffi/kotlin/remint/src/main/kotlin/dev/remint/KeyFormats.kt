@@ -74,7 +74,7 @@ private fun hex(text: String): ByteArray = text.chunked(2).map { it.toInt(16).to
 /** The public key as JSON Web Key (RFC 7518 section 6, RFC 8037 section 2). */
 internal fun jwkOf(key: PublicKey): Map<String, String> = when {
     key is RSAPublicKey -> mapOf("kty" to "RSA", "n" to base64(unsigned(key.modulus)), "e" to base64(unsigned(key.publicExponent)))
-    key is ECPublicKey -> {
+    key is ECPublicKey && key.params.curve.field.fieldSize in SIZES -> {
         val size = key.params.curve.field.fieldSize / 8
         mapOf("kty" to "EC", "crv" to "P-${size * 8}", "x" to base64(unsigned(key.w.affineX, size)), "y" to base64(unsigned(key.w.affineY, size)))
     }
@@ -169,6 +169,7 @@ private fun unsigned(number: BigInteger, size: Int = (number.bitLength() + 7) / 
 internal fun base64(bytes: ByteArray): String = Base64.getUrlEncoder().withoutPadding().encodeToString(bytes)
 
 private const val SEED = 32
+private val SIZES = setOf(256, 384)
 private val NAMES = mapOf("P-256" to "secp256r1", "P-384" to "secp384r1")
 private val KINDS = listOf("RSA", "EC", "Ed25519")
 private val PEM = Regex("-----BEGIN ((?:RSA |EC )?)PRIVATE KEY-----([^-]+)-----END")
