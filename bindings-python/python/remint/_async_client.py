@@ -170,6 +170,7 @@ class AsyncClient(Base):
                 future = asyncio.run_coroutine_threadsafe(outcome, loop)
             except RuntimeError as error:
                 outcome.close()
+                getattr(awaitable, "close", bool)()
                 raise Failure("abandoned", error)
             try:
                 result, failure = future.result(seconds)
