@@ -1,5 +1,6 @@
 // Measures us and what people write by hand in one run, and prints how they compare.
 import Foundation
+import Native
 import Remint
 import RemintCore
 
@@ -11,6 +12,7 @@ enum Bench {
         try await coldTasks()
         try await steps()
         try await exchange()
+        try await signatures()
         try size()
     }
 }
@@ -180,6 +182,132 @@ private func exchange() async throws {
         ])
 }
 
+// MARK: Signatures
+
+/// What is signed for each request: proofs of possession and client assertions. The key is the same for all, and signs by the
+/// same library.
+private func signatures() async throws {
+    let key = try PrivateKey()
+    let jwk = try key.jwk
+    let now = Now(wall: 1_700_000_000_000, boot: 1_000_000)
+    let headers = [Header(name: "content-type", value: Secret("application/json"))]
+    let placeholder = String(repeating: "A", count: 86)
+
+    let told = String(decoding: try JSONSerialization.data(withJSONObject: jwk), as: UTF8.self)
+    let bound = try signing(
+        #""client_secret": "s", "dpop": {"name": "d", "alg": "ES256", "jwk": \#(told)}"#, "client_secret_basic")
+    let first = bound.handle(event: question(force: false), now: now, entropy: entropy())
+    guard case .sign(let op, _, _, _, let input, _) = first.operations.first else { throw Unexpected() }
+    let sent = bound.handle(
+        event: .signed(op: op, signature: base64URL(try key.sign(Data(input.utf8)))), now: now, entropy: entropy())
+    guard case .send(let sending, _, _, _, _, _) = sent.operations.first else { throw Unexpected() }
+    let answer = SecretBytes(Data(tokenAnswer.replacing("Bearer", with: "DPoP").utf8))
+    _ = bound.handle(
+        event: .received(op: sending, status: 200, headers: headers, body: answer), now: now, entropy: entropy())
+    guard case .use(let lease) = bound.handle(event: question(force: false), now: now, entropy: entropy()).answer else {
+        throw Unexpected()
+    }
+    /// One API request's proof: what is signed, the signature, and the headers.
+    func proof(_ sign: (String) throws -> String) throws -> [Header] {
+        func attach(_ after: String?) -> Event {
+            .attach(
+                want: Want(), call: lease.leaseCall, method: "GET", url: "https://api.example/v1/orders?page=2",
+                insecureQuery: false, after: after)
+        }
+        let step = bound.handle(event: attach(nil), now: now, entropy: entropy())
+        guard case .wait(let flight, _) = step.answer, case .sign(let op, _, _, _, let input, _) = step.operations.first
+        else { throw Unexpected() }
+        _ = bound.handle(event: .signed(op: op, signature: try sign(input)), now: now, entropy: entropy())
+        guard case .headers(let lines) = bound.handle(event: attach(flight), now: now, entropy: entropy()).answer else {
+            throw Unexpected()
+        }
+        return lines
+    }
+    try await compare(
+        "A DPoP proof for an API request, ES256", inASecond: true,
+        Work("`attach`, signed by OpenSSL") { try proof { base64URL(try key.sign(Data($0.utf8))) } },
+        [
+            Work("by hand: `JSONSerialization`, signed by OpenSSL", target: 1) {
+                try jwt(
+                    ["typ": "dpop+jwt", "alg": "ES256", "jwk": jwk],
+                    [
+                        "jti": UUID().uuidString, "htm": "GET", "htu": "https://api.example/v1/orders",
+                        "iat": 1_700_000_000, "ath": base64URL(try sha256(Data(tokenText.utf8))),
+                    ], key)
+            },
+            Work("the signature alone") { try key.sign(Data(input.utf8)) },
+            Work("`attach` alone: signed by nobody") { try proof { _ in placeholder } },
+        ])
+
+    let signed = try signing(
+        #""signing_key": {"name": "k", "alg": "ES256", "kid": "k1"}, "assertion_audience": "https://login.example""#,
+        "private_key_jwt")
+    // By turns: a server that gives the same token once more is not asked again at once.
+    var bodies = [tokenAnswer, tokenAnswer.replacing("eyJ", with: "eyK")].map { SecretBytes(Data($0.utf8)) }
+    /// One token request with an assertion, and its answer.
+    func request(_ sign: (String) throws -> String) throws {
+        bodies.swapAt(0, 1)
+        let step = signed.handle(event: question(force: true), now: now, entropy: entropy())
+        guard case .sign(let op, _, _, _, let input, _) = step.operations.first else { throw Unexpected() }
+        let next = signed.handle(event: .signed(op: op, signature: try sign(input)), now: now, entropy: entropy())
+        guard case .send(let sending, _, _, _, _, _) = next.operations.first else { throw Unexpected() }
+        let last = signed.handle(
+            event: .received(op: sending, status: 200, headers: headers, body: bodies[0]), now: now, entropy: entropy())
+        guard last.settled.count == 1 else { throw Unexpected() }
+    }
+    try await compare(
+        "A token request with a `private_key_jwt` assertion, ES256, and its answer", inASecond: true,
+        Work("`ask`, signed by OpenSSL") { try request { base64URL(try key.sign(Data($0.utf8))) } },
+        [
+            Work("by hand: `JSONSerialization`, `URLComponents` and `JSONDecoder`, signed by OpenSSL", target: 1) {
+                let assertion = try jwt(
+                    ["typ": "client-authentication+jwt", "alg": "ES256", "kid": "k1"],
+                    [
+                        "iss": id, "sub": id, "aud": "https://login.example", "jti": UUID().uuidString,
+                        "iat": 1_700_000_000, "exp": 1_700_000_060,
+                    ], key)
+                var form = URLComponents()
+                form.queryItems = [
+                    URLQueryItem(name: "grant_type", value: "client_credentials"),
+                    URLQueryItem(
+                        name: "client_assertion_type",
+                        value: "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+                    URLQueryItem(name: "client_assertion", value: assertion),
+                ]
+                let answer = try JSONDecoder().decode(Answer.self, from: Data(tokenAnswer.utf8))
+                return (Data((form.percentEncodedQuery ?? "").utf8), answer)
+            },
+            Work("the signature alone") { try key.sign(Data(input.utf8)) },
+            Work("`ask` alone: signed by nobody") { try request { _ in placeholder } },
+        ])
+}
+
+private func signing(_ options: String, _ method: String) throws -> Core {
+    let profile = #"""
+        {"name": "signed", "title": "Signed", "grants": ["client_credentials"], "api_origins": ["https://api.example"],
+         "token": {"endpoint": "https://login.example/token", "client_auth": ["\#(method)"]}}
+        """#
+    return try Core(options: Secret(#"{"profile": \#(profile), "client_id": "\#(id)", \#(options)}"#))
+}
+
+private func question(force: Bool) -> Event {
+    .ask(want: Want(), minTtl: 0, force: force, deadline: nil, after: nil, call: nil)
+}
+
+/// As the client draws it.
+private func entropy() -> Data {
+    var generator = SystemRandomNumberGenerator()
+    var bytes = Data(capacity: 32)
+    for _ in 0..<4 { withUnsafeBytes(of: generator.next()) { bytes.append(contentsOf: $0) } }
+    return bytes
+}
+
+private func jwt(_ header: [String: Any], _ claims: [String: Any], _ key: PrivateKey) throws -> String {
+    let parts = try [header, claims].map { base64URL(try JSONSerialization.data(withJSONObject: $0)) }
+    let input = parts.joined(separator: ".")
+    return "\(input).\(base64URL(try key.sign(Data(input.utf8))))"
+}
+
 private func remint(_ answers: @escaping @Sendable () async throws -> HTTPResponse) throws -> Client {
     var configuration = Configuration()
     configuration.transport = { _ in try await answers() }
@@ -188,7 +316,13 @@ private func remint(_ answers: @escaping @Sendable () async throws -> HTTPRespon
         configuration: configuration)
 }
 
-struct Unexpected: Error {}
+struct Unexpected: Error {
+    let line: Int
+
+    init(line: Int = #line) {
+        self.line = line
+    }
+}
 
 private let id = "wallet-client"
 private let secret = "s3cr3t-of-the-wallet"

@@ -36,8 +36,8 @@ struct Work {
 @_optimize(none)
 func blackHole<Value>(_: Value) {}
 
-/// Prints how long we take, and how much longer the others do.
-func compare(_ title: String, _ ours: Work, _ others: [Work]) async throws {
+/// Prints how long we take, and how much longer the others do; where asked, also how often each goes in a second.
+func compare(_ title: String, inASecond: Bool = false, _ ours: Work, _ others: [Work]) async throws {
     let all = [ours] + others
     var counts: [Int] = []
     for work in all { counts.append(try await enough(work)) }
@@ -48,14 +48,18 @@ func compare(_ title: String, _ ours: Work, _ others: [Work]) async throws {
         rounds.append(round)
     }
     let own = median(rounds.map { $0[0] })
+    func shown(_ nanoseconds: Double) -> String {
+        grouped(nanoseconds) + (inASecond ? " | \(grouped(1e9 / nanoseconds))" : "")
+    }
     var lines = [
-        "| \(title) | ns | as long as ours | target | |", "|---|---:|---:|---:|---|",
-        "| \(ours.name) | \(grouped(own)) | | | |",
+        "| \(title) | ns | \(inASecond ? "in a second | " : "")as long as ours | target | |",
+        "|---|---:|\(inASecond ? "---:|" : "")---:|---:|---|",
+        "| \(ours.name) | \(shown(own)) | | | |",
     ]
     for (at, other) in others.enumerated() {
         let ratio = median(rounds.map { $0[at + 1] / $0[0] })
         let verdict = other.target.map { "\($0) × | \(ratio >= $0 ? "met" : "missed")" } ?? " | "
-        lines.append("| \(other.name) | \(grouped(own * ratio)) | \(fixed(ratio, 2)) × | \(verdict) |")
+        lines.append("| \(other.name) | \(shown(own * ratio)) | \(fixed(ratio, 2)) × | \(verdict) |")
     }
     print("\n" + lines.joined(separator: "\n"))
 }

@@ -596,7 +596,14 @@ extension Guarded<Bool> {
 extension Data {
     /// Without padding (RFC 7515 section 2).
     var base64URL: String {
-        base64EncodedString().replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
+        let digits = base64EncodedData().lazy.filter { $0 != UInt8(ascii: "=") }.map { digit in
+            switch digit {
+            case UInt8(ascii: "+"): UInt8(ascii: "-")
+            case UInt8(ascii: "/"): UInt8(ascii: "_")
+            default: digit
+            }
+        }
+        return String(decoding: Array(digits), as: UTF8.self)
     }
 }
 

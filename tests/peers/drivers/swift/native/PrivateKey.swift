@@ -129,18 +129,29 @@ public func thumbprint(ofCertificate path: String) throws -> String {
     let lines = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n")
     let body = lines.drop { !$0.hasPrefix("-----BEGIN CERTIFICATE") }.dropFirst().prefix { !$0.hasPrefix("-----") }
     guard let der = Data(base64Encoded: body.joined()), !der.isEmpty else { throw OpenSSLFailure("the certificate") }
+    return base64URL(try sha256(der))
+}
+
+public func sha256(_ data: Data) throws -> [UInt8] {
     var hash = [UInt8](repeating: 0, count: 32)
     var length = hash.count
-    let isDone = der.withUnsafeBytes {
+    let isDone = data.withUnsafeBytes {
         crypto.digest(nil, "SHA256", nil, $0.baseAddress, $0.count, &hash, &length) == 1
     }
     guard isDone else { throw OpenSSLFailure("SHA-256") }
-    return base64URL(hash)
+    return hash
 }
 
-private func base64URL(_ bytes: some Sequence<UInt8>) -> String {
-    let text = Data(bytes).base64EncodedString()
-    return text.replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
+/// Without padding (RFC 7515 section 2).
+public func base64URL(_ bytes: some Sequence<UInt8>) -> String {
+    let digits = Data(bytes).base64EncodedData().lazy.filter { $0 != UInt8(ascii: "=") }.map { digit in
+        switch digit {
+        case UInt8(ascii: "+"): UInt8(ascii: "-")
+        case UInt8(ascii: "/"): UInt8(ascii: "_")
+        default: digit
+        }
+    }
+    return String(decoding: Array(digits), as: UTF8.self)
 }
 
 /// OpenSSL does not do what it was asked to.
