@@ -36,7 +36,9 @@ struct Driver {
             return try await client(words).data(for: request).1.statusCode
         case "authorization_url":
             let authorization = try await client(words).authorizationURL(
-                redirectURI: words.required("redirect_uri"), scope: scope(words))
+                redirectURI: words.required("redirect_uri"), scope: scope(words),
+                parameters: words.optional("parameters") ?? [:],
+                authorizationDetails: json(words.any("authorization_details")))
             return ["url": authorization.url.absoluteString, "session": authorization.session]
         case "exchange":
             let (client, subject): (Client, String) = (try client(words), try words.required("subject"))
@@ -74,8 +76,7 @@ struct Driver {
             try await client(words).revoke(words.optional("token"), hint: words.optional("hint"))
             return NSNull()
         case "with_resource":
-            let resource: [String] = try words.optional("resource") ?? [words.required("resource")]
-            clients[try words.required("view")] = try client(words).withResource(resource)
+            clients[try words.required("view")] = try client(words).withResource(listed(words.any("resource")))
             states[try words.required("view")] = try state(words)
             return NSNull()
         case "with_subject":
@@ -124,7 +125,7 @@ struct Driver {
         configuration.allowLoopbackHTTP = options.take("allow_loopback_http") ?? false
         configuration.assertionAudience = options.take("assertion_audience")
         configuration.signingKey = try options.take("signing_key").map(signing)
-        configuration.dpop = try options.take("dpop").map(proving)
+        configuration.dpop = try options.takeAny("dpop").map(proving)
         configuration.subjectTokenType = options.take("subject_token_type")
         configuration.actorTokenType = options.take("actor_token_type")
         configuration.requestedTokenType = options.take("requested_token_type")
@@ -152,7 +153,12 @@ struct Driver {
             configuration.transport = losing(state.losses)
         }
         // What is left is a variable of the profile.
-        configuration.variables = options.values.compactMapValues { $0 as? String }
+        configuration.variables = try options.values.compactMapValues { value in
+            guard let text = value as? String else {
+                throw Malformed(what: "one of the options \(options.values.keys)")
+            }
+            return text
+        }
         let profile = try JSONSerialization.data(withJSONObject: words.required("profile") as [String: Any])
         clients[name] = try Client(
             String(decoding: profile, as: UTF8.self), clientID: id, clientSecret: secret, scope: scope.map(scopes),
@@ -224,16 +230,18 @@ private func signing(_ key: [String: Any]) throws -> SigningKey {
     }
 }
 
-/// A key that tokens are bound to, new or out of PEM.
-private func proving(_ key: [String: Any]) throws -> DPoPKey {
-    let words = Words(key)
+/// A key that tokens are bound to: out of PEM, or new where nothing is said of it.
+private func proving(_ key: Any) throws -> DPoPKey {
+    let words = Words(key as? [String: Any] ?? [:])
     let held =
         if let pem: String = words.optional("pem") {
             try PrivateKey(pem: pem, algorithm: words.required("alg"))
         } else {
             try PrivateKey()
         }
-    return DPoPKey(algorithm: held.algorithm, jwk: try held.jwk) { try held.sign($0) }
+    return DPoPKey(
+        algorithm: held.algorithm, jwk: try held.jwk, isRequired: words.optional("required") ?? true
+    ) { try held.sign($0) }
 }
 
 private func scope(_ words: Words) -> [String]? {
@@ -279,6 +287,10 @@ struct Words {
 
     func optional<T>(_ name: String) -> T? {
         values[name] as? T
+    }
+
+    func any(_ name: String) -> Any? {
+        values[name]
     }
 
     func required<T>(_ name: String) throws -> T {
