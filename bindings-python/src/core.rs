@@ -1,6 +1,6 @@
 //! The step machine behind a mutex, and who waits for which of its flights.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -35,6 +35,8 @@ pub(crate) struct Core {
 struct State {
     core: remint::Core,
     waiters: HashMap<FlightId, Vec<Py<PyAny>>>,
+    /// Flights that end in a proof of possession for one API request: they say nothing about any token.
+    proofs: HashSet<FlightId>,
     withdrawn: Withdrawn,
 }
 
@@ -53,7 +55,12 @@ impl Core {
         let options = options.ok_or_else(|| Error::new(ErrorCode::InvalidOption, UNREADABLE_OPTIONS));
         let config =
             options.and_then(|options| Config::new(&options)).map_err(|error| convert::exception(py, &error))?;
-        let state = State { core: remint::Core::new(config), waiters: HashMap::new(), withdrawn: Withdrawn::default() };
+        let state = State {
+            core: remint::Core::new(config),
+            waiters: HashMap::new(),
+            proofs: HashSet::new(),
+            withdrawn: Withdrawn::default(),
+        };
         Ok(Self {
             state: Mutex::new(state),
             epoch: AtomicU64::new(0),
@@ -157,19 +164,26 @@ impl Core {
         wake: Option<Py<PyAny>>,
     ) -> (Step, Vec<Py<PyAny>>) {
         let (forked, closed) = (matches!(event, Event::Forked {}), matches!(event, Event::Close {}));
+        let is_attach = matches!(event, Event::Attach(_));
         let mut state = self.lock(py);
         let step = state.core.handle(event, now, entropy);
         self.closed.fetch_or(closed, Ordering::AcqRel);
-        if let (Some(Answer::Wait { flight, .. }), Some(wake)) = (&step.answer, wake) {
-            state.waiters.entry(*flight).or_default().push(wake);
+        if let Some(Answer::Wait { flight, .. }) = &step.answer {
+            if let Some(wake) = wake {
+                state.waiters.entry(*flight).or_default().push(wake);
+            }
+            if is_attach {
+                state.proofs.insert(*flight);
+            }
         }
         let mut woken: Vec<_> =
             step.settled.iter().filter_map(|flight| state.waiters.remove(flight)).flatten().collect();
         if forked {
             // Those who waited are the parent's. To wake them harms nobody, and lets go of them.
             woken.extend(state.waiters.drain().flat_map(|(_, waiters)| waiters));
+            state.proofs.clear();
         }
-        if !step.settled.is_empty() {
+        if step.settled.iter().filter(|flight| !state.proofs.remove(*flight)).count() > 0 {
             self.settled.fetch_add(1, Ordering::AcqRel);
         }
         if !step.withdraw.is_empty() {
@@ -225,5 +239,4 @@ const TORN: &str = "this process was forked in the middle of another thread's ca
 const UNREADABLE_EVENT: &str =
     "the event is not one that the step machine knows, or one of its fields is missing, unknown or of the wrong type";
 const UNREADABLE_OPTIONS: &str = "the options hold a value that JSON does not have: strings, numbers, booleans, None, lists, tuples and dicts are allowed";
-const UNREADABLE_REQUEST: &str =
-    "the token request is not one of client_credentials, code, refresh, device_code, ciba, token_exchange, jwt_bearer and basic_get with its fields";
+const UNREADABLE_REQUEST: &str = "the token request is not one of client_credentials, code, refresh, device_code, ciba, token_exchange, jwt_bearer and basic_get with its fields";

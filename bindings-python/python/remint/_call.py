@@ -30,9 +30,13 @@ class ApiCall:
         # The token may be withdrawn between the two steps: then there is another.
         for _ in range(3):
             if not self._keeps_token:
-                repeated: dict[str, Any] = {} if self._repeated is None else {"call": self._repeated}
-                lease = yield from client._obtain(**repeated)
-                self._call = lease["call"]
+                token = client._fresh() if self._repeated is None else None
+                if token is not None:
+                    self._call = token._call
+                else:
+                    repeated: dict[str, Any] = {} if self._repeated is None else {"call": self._repeated}
+                    lease = yield from client._obtain(**repeated)
+                    self._call = lease["call"]
             self._keeps_token = False
             attach = {"want": client._want, "call": self._call, "method": method, "url": url, **more}
             answer = yield from client._settle("attach", attach)

@@ -214,12 +214,9 @@ class Driver:
         if "store" in operation and self._store is not None:
             command = {name: value for name, value in operation.items() if name not in ("store", "flight", "until")}
             return self._tell({"stored": {"op": operation["store"], "result": resolved(self._store.handle(command))}})
-        if "sign" in operation and operation["key"] in self.signers:
-            from base64 import urlsafe_b64encode
-
-            signature = resolved(self.signers[operation["key"]].sign(operation["input"].encode(), operation["alg"]))
-            text = urlsafe_b64encode(bytes(signature)).rstrip(b"=").decode()
-            return self._tell({"signed": {"op": operation["sign"], "signature": text}})
+        if "sign" in operation and (signer := self.signers.get(operation["key"])) is not None:
+            signature = signer.encoded(resolved(signer.sign(operation["input"].encode(), operation["alg"])))
+            return self._tell({"signed": {"op": operation["sign"], "signature": signature}})
         value, what = None, operation.get("what", "")
         if what in self._functions:
             about = (operation.get("subject"),) if what in ABOUT_SUBJECT else ()

@@ -25,6 +25,10 @@ class Signer:
         #: Whether signing takes no other party: then it is quick enough for the caller's own thread.
         self.is_local = key is not None
 
+    def encoded(self, signature: Any) -> str:
+        """A signature as JOSE has it (RFC 7515 section 2)."""
+        return _text(bytes(signature))
+
     def is_same(self, other: Signer) -> bool:
         """Whether both sign with one key, perhaps by another algorithm."""
         if self._key is None or other._key is None:
@@ -72,7 +76,7 @@ def to_signer(given: Any, option: str = "signing_key") -> Signer:
         told["jwk"] = public
     # Where the user doesn't say, the server's metadata chooses; proofs are made before there is any.
     told["alg"] = fits[0] if len(fits) == 1 or is_dpop else list(fits)
-    return Signer(told, lambda data, alg: _sign(key, alg, data), key)
+    return Signer(told, _signing(key), key)
 
 
 def generate_key(alg: str = "ES256") -> Any:
@@ -144,21 +148,25 @@ def _fitting(key: Any, wanted: str | None, option: str) -> tuple[tuple[str, ...]
     return fits if wanted is None else (wanted,), jwk
 
 
-def _sign(key: Any, alg: str, data: bytes) -> bytes:
+def _signing(key: Any) -> Callable[[bytes, str], bytes]:
+    """How to sign with a key whose algorithm fits."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, padding
     from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-    if alg == "EdDSA":
-        return bytes(key.sign(data))
-    if alg == "RS256":
-        return bytes(key.sign(data, padding.PKCS1v15(), hashes.SHA256()))
-    if alg == "PS256":
-        return bytes(key.sign(data, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256()))
-    size, digest = (32, hashes.SHA256()) if alg == "ES256" else (48, hashes.SHA384())
-    # JOSE wants r and s as they are (RFC 7518 section 3.4), not DER.
-    r, s = decode_dss_signature(key.sign(data, ec.ECDSA(digest)))
-    return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+    if hasattr(key, "curve"):
+        size, ecdsa = (key.key_size + 7) // 8, ec.ECDSA(hashes.SHA256() if key.key_size == 256 else hashes.SHA384())
+
+        def by_curve(data: bytes, _: str) -> bytes:
+            # JOSE wants r and s as they are (RFC 7518 section 3.4), not DER.
+            r, s = decode_dss_signature(key.sign(data, ecdsa))
+            return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+
+        return by_curve
+    if hasattr(key, "private_bytes_raw"):
+        return lambda data, _: bytes(key.sign(data))
+    paddings = {"RS256": padding.PKCS1v15(), "PS256": padding.PSS(padding.MGF1(hashes.SHA256()), 32)}
+    return lambda data, alg: bytes(key.sign(data, paddings[alg], hashes.SHA256()))
 
 
 def _bytes(text: str) -> bytes:

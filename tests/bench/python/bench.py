@@ -9,20 +9,32 @@ import platform
 import random
 import subprocess
 import sys
+from base64 import urlsafe_b64encode
 from datetime import datetime, timedelta, timezone
+from hashlib import sha256
+from itertools import count
 from pathlib import Path
+from secrets import token_urlsafe
 from statistics import median
 from time import monotonic, perf_counter, time
+from urllib.parse import urlencode
 
+import jwt
 from authlib.integrations.requests_client import OAuth2Session as Authlib
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.hashes import SHA256
 from google.oauth2.credentials import Credentials as Google
-from measure import AsyncWork, Work, compare, grouped, limits, report
+from joserfc import jwt as joserfc_jwt
+from joserfc.jwk import ECKey
+from jwt.algorithms import ECAlgorithm
+from measure import AsyncWork, Work, compare, grouped, limits, per_second, report
 from msal import ConfidentialClientApplication
 from oauthlib.oauth2 import BackendApplicationClient
 from requests_oauthlib import OAuth2Session as RequestsOauthlib
 
 import remint
 import remint.core
+from remint._signing import to_signer
 
 ENDPOINT = "https://auth.phoenixwallet.io/oauth/token"
 API = "https://api.phoenixwallet.io/v1/wallets"
@@ -30,6 +42,7 @@ ID, SECRET, SCOPE = "wallet-client", "s3cr3t-of-the-wallet", "wallets:read walle
 TOKEN = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.".ljust(800, "a")
 ANSWER = {"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3600, "scope": SCOPE}
 JSON_HEADERS = [("content-type", "application/json")]
+AUDIENCE = "https://auth.phoenixwallet.io"
 
 
 def main() -> None:
@@ -37,6 +50,8 @@ def main() -> None:
     cached_token()
     awaited()
     exchange()
+    proofs()
+    assertions()
     cold_start()
     size()
     keys()
@@ -119,6 +134,72 @@ def exchange() -> None:
     compare("Build a request, read an 800-byte token", Work("`core.build()`, `finish()`", ours), Work("oauthlib", oauthlib, 8))
 
 
+def proofs() -> None:
+    """A DPoP proof (RFC 9449) for one API request, ES256. All sign with `cryptography`."""
+    key = remint.generate_key("ES256")
+    client = remint.Client("phoenix-wallet", client_id=ID, client_secret=SECRET, scope=SCOPE, dpop=key, http=bound)
+    assert "DPoP" in client.headers("GET", API)
+    public = ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    header = {"typ": "dpop+jwt", "alg": "ES256", "jwk": public}
+    jose_key = ECKey.import_key(key)
+
+    def claims() -> dict[str, object]:
+        ath = urlsafe_b64encode(sha256(TOKEN.encode()).digest()).rstrip(b"=").decode()
+        return {"jti": token_urlsafe(16), "htm": "GET", "htu": API, "iat": int(time()), "ath": ath}
+
+    per_second(
+        "A DPoP proof for one API request, ES256",
+        Work("`client.headers()`", lambda: client.headers("GET", API)),
+        Work("PyJWT `encode()`", lambda: jwt.encode(claims(), key, "ES256", header)),
+        Work("joserfc `encode()`", lambda: joserfc_jwt.encode(header, claims(), jose_key)),
+        Work("the signature alone", lambda: key.sign(b"x" * 400, ECDSA(SHA256()))),
+    )
+
+
+def assertions() -> None:
+    """A token request with `private_key_jwt` (RFC 7523), from the question to the bytes on the wire."""
+    profile = {
+        "name": "signed",
+        "title": "Signed",
+        "grants": ["client_credentials"],
+        "token": {"endpoint": ENDPOINT, "client_auth": ["private_key_jwt"]},
+        "api_origins": ["https://api.phoenixwallet.io"],
+    }
+    key = remint.generate_key("ES256")
+    signer = to_signer({"key": key, "kid": "1"})
+    options = {"profile": profile, "client_id": ID, "assertion_audience": AUDIENCE, "signing_key": signer.told}
+    core, tokens = remint.core.Core(options), count(1)
+    before, _, after = json.dumps({**ANSWER, "access_token": "{}"}).partition("{}")
+    jose_key = ECKey.import_key(key)
+
+    def ours() -> object:
+        now = remint.core.now()
+        (sign,) = core.handle({"ask": {"force": True}}, now, os.urandom(32))["operations"]
+        signature = urlsafe_b64encode(signer.sign(sign["input"].encode(), "ES256")).rstrip(b"=").decode()
+        (send,) = core.handle({"signed": {"op": sign["sign"], "signature": signature}}, now, os.urandom(32))["operations"]
+        # The same token again would be a reason to wait before the next request.
+        body = f"{before}{next(tokens)}{after}".encode()
+        core.received(send["send"], 200, JSON_HEADERS, body, now, os.urandom(32))
+        return send["request"]["body"]
+
+    def form(assertion: str) -> str:
+        kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+        return urlencode({"grant_type": "client_credentials", "client_assertion_type": kind, "client_assertion": assertion})
+
+    def claims() -> dict[str, object]:
+        now = int(time())
+        return {"iss": ID, "sub": ID, "aud": AUDIENCE, "jti": token_urlsafe(16), "iat": now, "exp": now + 60}
+
+    header = {"typ": "client-authentication+jwt", "alg": "ES256", "kid": "1"}
+    assert "client_assertion=" in str(ours())
+    per_second(
+        "A token request with a `private_key_jwt` assertion, ES256",
+        Work("the core and its signer, the answer read", ours),
+        Work("PyJWT `encode()`, `urlencode()`", lambda: form(jwt.encode(claims(), key, "ES256", header))),
+        Work("joserfc `encode()`, `urlencode()`", lambda: form(joserfc_jwt.encode(header, claims(), jose_key))),
+    )
+
+
 def cold_start() -> None:
     """Fresh processes, each timing one import."""
     first = f"module.Client('phoenix-wallet', client_id='a', client_secret='b', http=lambda *_: (200, {JSON_HEADERS}, {json.dumps(ANSWER).encode()})).token()"
@@ -185,6 +266,10 @@ def resident() -> int:
 
 def http(request: dict[str, object], timeout: float, cap: int) -> tuple[int, list[tuple[str, str]], bytes]:
     return 200, JSON_HEADERS, json.dumps(ANSWER).encode()
+
+
+def bound(request: dict[str, object], timeout: float, cap: int) -> tuple[int, list[tuple[str, str]], bytes]:
+    return 200, JSON_HEADERS, json.dumps({**ANSWER, "token_type": "DPoP"}).encode()
 
 
 class TokenManager:

@@ -68,6 +68,17 @@ def report(title: str, unit: str, rounds: list[list[float]], ours: Work | AsyncW
         print(f"| {other.name} | {grouped(own * ratio)} | {ratio:.2f} × | {verdict} |")
 
 
+def per_second(title: str, ours: Work, *others: Work) -> None:
+    """Prints how many of us and of the others there are in a second, and how the others compare."""
+    subjects = [(work, _enough(work)) for work in (ours, *others)]
+    rounds = [[1 / work.time(count) for work, count in subjects] for _ in range(ROUNDS)]
+    own = median(rates[0] for rates in rounds)
+    print(f"\n| {title} | per second | as many as ours |\n|---|---:|---:|\n| {ours.name} | {grouped(own)} | |")
+    for at, other in enumerate(others, 1):
+        ratio = median(rates[at] / rates[0] for rates in rounds)
+        print(f"| {other.name} | {grouped(own * ratio)} | {ratio:.2f} × |")
+
+
 def limits(title: str, rows: Sequence[tuple[str, float, float | None, str]]) -> None:
     """Prints what has to stay below a limit."""
     print(f"\n| {title} | | target | |\n|---|---:|---:|---|")
