@@ -199,6 +199,28 @@ final class DPoPTests: XCTestCase {
         XCTAssertEqual(server.received.count, 0)
     }
 
+    func testAKeyThatFailsIsTheCauseOfTheError() async throws {
+        struct Locked: Error {}
+        let isLocked = Guarded(false)
+        let server = FakeServer { _, number in FakeServer.token("T\(number)", more: ["token_type": "DPoP"]) }
+        var key = prover()
+        key.sign = { _ in
+            if isLocked.withLock({ $0 }) { throw Locked() }
+            return Data(repeating: 7, count: 64)
+        }
+        let client = try acme(server, grant: "client_credentials") { $0.dpop = key }
+        _ = try await client.token()
+        isLocked.withLock { $0 = true }
+        let error = await failure { try await client.data(for: URLRequest(url: api)) }
+        XCTAssertEqual(error?.code, "host_error")
+        XCTAssertTrue(error?.underlyingError is Locked, "\(error as Any)")
+        isLocked.withLock { $0 = false }
+        let headers = try await client.headers(method: "GET", url: api)
+        XCTAssertNotNil(headers["DPoP"])
+        XCTAssertEqual(server.received.count, 1)
+        await client.close()
+    }
+
     func testKeysOfOneNameAreKeptApart() async throws {
         let server = FakeServer { _, number in FakeServer.token("T\(number)", more: ["token_type": "DPoP"]) }
         let client = try acme(server, grant: "client_credentials", secret: nil) {

@@ -92,6 +92,26 @@ final class FlowTests: XCTestCase {
         await client.close()
     }
 
+    func testACallerWhoseTimeIsOverEndsTheAsking() async throws {
+        let server = FlowTests.device { _ in FakeServer.json(400, #"{"error":"authorization_pending"}"#) }
+        let clock = ManualClock()
+        let client = try acme(server, grant: "device_code") { $0.clock = clock }
+        let device = try await client.deviceAuthorization()
+        let polling = Task { try await client.poll(session: device.session, timeout: .seconds(7)) }
+        let isDue = await until { clock.advanceOnceSomebodySleeps(seconds: 5) }
+        XCTAssertTrue(isDue)
+        let isAsked = await until { server.received.count == 2 }
+        XCTAssertTrue(isAsked)
+        let isLate = await until { clock.advanceOnceSomebodySleeps(seconds: 2) }
+        XCTAssertTrue(isLate)
+        let error = await failure { try await polling.value }
+        XCTAssertEqual(error?.code, "timeout")
+        clock.advance(seconds: 60)
+        try await Task.sleep(for: .milliseconds(50))
+        XCTAssertEqual(server.received.count, 2)
+        await client.close()
+    }
+
     func testWhoRefusesAndWhoIsTooLateAreTypedErrors() async throws {
         for (answer, code) in [("access_denied", "access_denied"), ("expired_token", "authorization_expired")] {
             let server = FlowTests.device { _ in FakeServer.json(400, #"{"error":"\#(answer)"}"#) }
