@@ -2,7 +2,6 @@ package dev.remint.adapters
 
 import dev.remint.Client
 import dev.remint.Notice
-import dev.remint.RemintException
 import dev.remint.ServerException
 import dev.remint.UsageException
 import java.util.concurrent.CompletableFuture
@@ -50,17 +49,8 @@ class Answer(val status: Int, private val text: String) {
 /** What every adapter does. */
 @Tag("authority")
 @Timeout(120)
-abstract class AdapterContract {
+abstract class AdapterContract : PossessionContract() {
     protected val lane: Lane = Lane()
-
-    /** The library under test, with redirects followed. */
-    protected abstract fun caller(client: Client): Caller
-
-    /** How the library hands on what an interceptor throws. */
-    protected open fun ours(thrown: Throwable): RemintException = assertInstanceOf(RemintException::class.java, thrown)
-
-    protected fun Client.call(url: String, method: String = "GET", body: Body? = null): Answer =
-        caller(this).use { it.start(method, url, body).await() }
 
     @Test
     fun `what each provider wants is on the request`() {

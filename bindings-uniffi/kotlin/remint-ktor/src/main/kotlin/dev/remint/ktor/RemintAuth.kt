@@ -41,23 +41,23 @@ public val RemintAuth: ClientPlugin<RemintAuthConfig> = createClientPlugin("Remi
         val known = request.attributes.getOrNull(ATTACHED)
         val attached = known ?: Attached(ApiCall(client), origin(request.url)).also { request.attributes.put(ATTACHED, it) }
         if (attached.isAway(request)) return@on proceed(request)
-        attached.attach(request, isHop = known != null)
+        if (known == null) attached.attach(request)
         var sent = proceed(request)
         while (attached.isAnotherWanted(sent.response)) {
             if (!isReplayable(request.body)) {
                 attached.call.cannotBeRepeated()
                 break
             }
-            attached.attach(request, isHop = false)
+            attached.attach(request)
             sent = proceed(request)
         }
         sent
     }
 
-    // The last to see a request, wherever in the order of plugins the one is that follows redirects.
+    // The last to see a request, wherever in the order of plugins those are that follow redirects or send again.
     on(SendingRequest) { request, _ ->
         val attached = request.attributes.getOrNull(ATTACHED)
-        if (attached?.isAway(request) == true) attached.names.forEach(request.headers::remove)
+        if (attached?.isAway(request) == true) attached.names.forEach(request.headers::remove) else attached?.refresh(request)
     }
 }
 
@@ -68,15 +68,26 @@ private class Attached(val call: ApiCall, private val home: String) {
     /** Once a redirect has led away, what comes after it gets nothing of ours, however the redirects go on. */
     private var left = false
 
+    /** Whether what was put on has not been sent yet. */
+    private var isFresh = false
+
     fun isAway(request: HttpRequestBuilder): Boolean {
         if (origin(request.url) != home) left = true
         return left
     }
 
-    suspend fun attach(request: HttpRequestBuilder, isHop: Boolean) {
-        val method = request.method.value
-        val url = request.url.buildString()
-        val headers = if (isHop) call.attachHop(method, url) else call.attach(method, url)
+    suspend fun attach(request: HttpRequestBuilder) {
+        put(request, call.attach(request.method.value, request.url.buildString()))
+        isFresh = true
+    }
+
+    /** What was put on is for one sending: each redirect and repetition after it gets its own. */
+    suspend fun refresh(request: HttpRequestBuilder) {
+        if (!isFresh) put(request, call.attachHop(request.method.value, request.url.buildString()))
+        isFresh = false
+    }
+
+    private fun put(request: HttpRequestBuilder, headers: Map<String, String>) {
         headers.forEach(request.headers::set)
         names = names + headers.keys
     }
