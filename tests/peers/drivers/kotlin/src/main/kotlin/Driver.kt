@@ -2,14 +2,17 @@
 // otherwise suspending verbs, coroutines and Ktor. See tests/peers/README.md.
 package peers
 
+import dev.remint.Builder
 import dev.remint.Client
 import dev.remint.Notice
 import dev.remint.OnRotated
 import dev.remint.RemintException
+import dev.remint.SigningKey
 import dev.remint.Token
 import java.io.ByteArrayOutputStream
 import java.io.NotSerializableException
 import java.io.ObjectOutputStream
+import java.nio.file.Path
 import java.util.Collections
 import kotlinx.coroutines.runBlocking
 import kotlinx.serialization.json.Json
@@ -35,8 +38,12 @@ private class Held(
     val client: Client,
     val notices: MutableList<Notice>,
     val losses: Losses,
+    val tls: Tls?,
     val rotated: MutableList<String> = synchronizedList(),
-)
+) {
+    /** What comes of it for a user, who has refresh tokens of their own. */
+    fun view(client: Client, rotated: MutableList<String> = synchronizedList()) = Held(client, notices, losses, tls, rotated)
+}
 
 private class Driver(private val style: Style) {
     private val clients = mutableMapOf<String, Held>()
@@ -56,25 +63,57 @@ private class Driver(private val style: Style) {
             "client" -> keep(words)
             "token" -> about(style.token(held.client, force = words["force"]?.jsonPrimitive?.booleanOrNull ?: false))
             "tokens" -> style.tokens(held.client, words.getValue("callers").jsonPrimitive.int).map(::about)
-            "call" -> style.call(held.client, words.text("url"))
+            "call" -> style.call(held.client, words.text("url"), words.some("method") ?: "GET", held.tls)
             "authorization_url" -> {
-                val scope = words["scope"]?.jsonPrimitive?.contentOrNull?.split(" ")
-                val authorization = style.authorizationUrl(held.client, words.text("redirect_uri"), scope)
+                val parameters = words["parameters"]?.jsonObject.orEmpty().mapValues { (_, value) -> value.jsonPrimitive.content }
+                val authorization = style.authorizationUrl(held.client, words.text("redirect_uri"), words.scope(), parameters, details(words["authorization_details"]))
                 mapOf("url" to authorization.url, "session" to authorization.session)
             }
             "exchange" -> {
-                val rotated = synchronizedList<String>()
                 val subject = words.text("subject")
-                val onRotated = OnRotated { refreshToken, _ -> rotated += refreshToken }
+                val (rotated, onRotated) = saving()
                 val token = style.exchange(held.client, words.text("callback"), words.text("session"), subject, onRotated)
-                clients[words.text("view")] = Held(held.client.withSubject(subject), held.notices, held.losses, rotated)
+                clients[words.text("view")] = held.view(held.client.withSubject(subject), rotated)
                 about(token)
             }
+            "device_authorization" -> with(style.deviceAuthorization(held.client, words.scope())) {
+                mapOf(
+                    "user_code" to userCode, "verification_uri" to verificationUri, "verification_uri_complete" to verificationUriComplete, "qr_text" to qrText,
+                    "expires_in" to expiresIn.toMillis() / 1e3, "interval" to interval.toMillis() / 1e3, "session" to session, "shown" to "$this ${serialized(this)}",
+                )
+            }
+            "backchannel" -> with(style.backchannelAuthentication(held.client, words.some("login_hint"), words.some("binding_message"), words.scope())) {
+                mapOf(
+                    "expires_in" to expiresIn.toMillis() / 1e3, "interval" to interval.toMillis() / 1e3, "session" to session, "shown" to "$this ${serialized(this)}",
+                )
+            }
+            "poll" -> {
+                val subject = words.text("subject")
+                val (rotated, onRotated) = saving()
+                val token = style.poll(held.client, words.text("session"), subject, onRotated)
+                clients[words.text("view")] = held.view(held.client.withSubject(subject), rotated)
+                about(token)
+            }
+            "introspect" -> with(style.introspect(held.client, words.text("token"), words.some("hint"))) {
+                mapOf("active" to isActive, "claims" to claims, "shown" to "$this ${serialized(this)}")
+            }
+            "revoke" -> {
+                style.revoke(held.client, words.some("token"), words.some("hint"))
+                null
+            }
+            "with_resource" -> {
+                clients[words.text("view")] = held.view(held.client.withResource(*texts(words.getValue("resource")).toTypedArray()))
+                null
+            }
+            "with_subject" -> {
+                val (rotated, onRotated) = saving()
+                val view = held.client.withSubject(words.text("subject"), onRotated, words.text("subject_token"), words.some("actor_token"))
+                clients[words.text("view")] = held.view(view, rotated)
+                null
+            }
             "adopt" -> {
-                val rotated = synchronizedList<String>()
-                val onRotated = OnRotated { refreshToken, _ -> rotated += refreshToken }
-                val view = held.client.withSubject(words.text("subject"), words.text("refresh_token"), onRotated)
-                clients[words.text("view")] = Held(view, held.notices, held.losses, rotated)
+                val (rotated, onRotated) = saving()
+                clients[words.text("view")] = held.view(held.client.withSubject(words.text("subject"), words.text("refresh_token"), onRotated), rotated)
                 null
             }
             "rotated" -> held.rotated.toList()
@@ -93,21 +132,34 @@ private class Driver(private val style: Style) {
         // The text of a document, or a built-in name.
         val profile = words.getValue("profile").let { (it as? JsonPrimitive)?.content ?: it.toString() }
         val options = words.getValue("options").jsonObject
+        val (pair, ca) = options["client_certificate"]?.jsonObject to options.some("ca")
+        val tls = if (pair == null && ca == null) null else Tls(ca, pair?.text("certificate"), pair?.text("key"))
         val client = Client.builder(profile).apply {
-            for ((name, value) in options) {
-                when (name) {
-                    "client_id" -> clientId(options.text(name))
-                    "client_secret" -> clientSecret(options.text(name))
-                    "scope" -> scope(options.text(name).split(" "))
-                    "allow_loopback_http" -> allowLoopbackHttp(value == JsonPrimitive(true))
-                    else -> variable(name, options.text(name))
-                }
-            }
+            for ((name, value) in options) option(name, value)
+            if (tls != null) trustManager(tls.trust)
             onNotice { notices += it }
             if (words["lossy"] == JsonPrimitive(true)) http(losses)
         }.build()
-        clients[words.text("name")] = Held(client, notices, losses)
+        clients[words.text("name")] = Held(client, notices, losses, tls)
         return null
+    }
+
+    private fun Builder.option(name: String, value: JsonElement) {
+        when (name) {
+            "ca" -> Unit
+            "client_id" -> clientId(value.text)
+            "client_secret" -> clientSecret(value.text)
+            "scope" -> scope(value.text.split(" "))
+            "api_origins" -> apiOrigins(*texts(value).toTypedArray())
+            "allow_loopback_http" -> allowLoopbackHttp(value == JsonPrimitive(true))
+            "signing_key" -> with(value.jsonObject) { signingKey(SigningKey.pem(text("pem"), some("alg"), some("kid"))) }
+            "dpop" -> with(value.jsonObject) { if ("pem" in this) dpop(SigningKey.pem(text("pem"), some("alg"))) else dpop() }
+            "client_certificate" -> with(value.jsonObject) { clientCertificate(Path.of(text("certificate")), Path.of(text("key"))) }
+            "subject_token" -> subjectToken { value.text }
+            "actor_token" -> actorToken { value.text }
+            "assertion" -> assertion { value.text }
+            else -> variable(name, plain(value) ?: return)
+        }
     }
 
     suspend fun close() {
@@ -133,6 +185,8 @@ private fun about(error: RemintException) = mapOf(
     "oauth_error" to error.oauthError,
     "hint" to error.hint,
     "ambiguous" to error.isAmbiguous,
+    "acr_values" to error.acrValues,
+    "max_age" to error.maxAge?.toSeconds(),
     "shown" to "${error.stackTraceToString()} ${serialized(error)}",
 )
 
@@ -150,7 +204,32 @@ private fun serialized(value: Any): String {
     return bytes.toString(Charsets.ISO_8859_1)
 }
 
-private fun JsonObject.text(name: String) = getValue(name).jsonPrimitive.content
+private val JsonElement.text get() = jsonPrimitive.content
+
+private fun JsonObject.text(name: String) = getValue(name).text
+
+private fun JsonObject.some(name: String) = (get(name) as? JsonPrimitive)?.contentOrNull
+
+private fun JsonObject.scope() = some("scope")?.split(" ")
+
+/** A list of texts, or one of them. */
+private fun texts(value: JsonElement): List<String> = (value as? JsonArray)?.map { it.text } ?: listOf(value.text)
+
+@Suppress("UNCHECKED_CAST")
+private fun details(value: JsonElement?) = value?.let(::plain) as List<Map<String, Any?>>?
+
+/** As an option of the client takes it. */
+private fun plain(value: JsonElement): Any? = when (value) {
+    is JsonObject -> value.mapValues { (_, member) -> plain(member) }
+    is JsonArray -> value.map(::plain)
+    is JsonPrimitive -> if (value.isString) value.content else value.booleanOrNull ?: value.contentOrNull?.toBigDecimal()
+}
+
+/** What keeps each refresh token, and what gives it them. */
+private fun saving(): Pair<MutableList<String>, OnRotated> {
+    val rotated = synchronizedList<String>()
+    return rotated to OnRotated { refreshToken, _ -> rotated += refreshToken }
+}
 
 private fun json(vararg members: Pair<String, Any?>) = JsonObject(members.associate { (name, value) -> name to element(value) })
 

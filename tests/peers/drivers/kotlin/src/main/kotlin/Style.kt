@@ -1,7 +1,10 @@
 package peers
 
 import dev.remint.Authorization
+import dev.remint.BackchannelAuthentication
 import dev.remint.Client
+import dev.remint.DeviceAuthorization
+import dev.remint.Introspection
 import dev.remint.OnRotated
 import dev.remint.Token
 import dev.remint.ktor.RemintAuth
@@ -9,7 +12,8 @@ import dev.remint.okhttp.RemintIOException
 import dev.remint.okhttp.remint
 import io.ktor.client.HttpClient
 import io.ktor.client.engine.java.Java
-import io.ktor.client.request.get
+import io.ktor.client.request.request
+import io.ktor.http.HttpMethod
 import java.util.concurrent.Callable
 import java.util.concurrent.Executors
 import kotlinx.coroutines.Dispatchers
@@ -18,16 +22,24 @@ import kotlinx.coroutines.awaitAll
 import kotlinx.coroutines.coroutineScope
 import okhttp3.OkHttpClient
 import okhttp3.Request
+import okhttp3.RequestBody.Companion.toRequestBody
 
 /** One of the ways in which a program calls `Client`. */
 internal interface Style {
     suspend fun token(client: Client, force: Boolean): Token
     /** As many tokens, asked for at once. */
     suspend fun tokens(client: Client, callers: Int): List<Token>
-    /** The status of one API request. */
-    suspend fun call(client: Client, url: String): Int
-    suspend fun authorizationUrl(client: Client, redirectUri: String, scope: List<String>?): Authorization
+    /** The status of one API request, over TLS connections of the program's own if it needs any. */
+    suspend fun call(client: Client, url: String, method: String, tls: Tls?): Int
+    suspend fun authorizationUrl(
+        client: Client, redirectUri: String, scope: List<String>?, parameters: Map<String, String>, details: List<Map<String, Any?>>?,
+    ): Authorization
     suspend fun exchange(client: Client, callback: String, session: String, subject: String, onRotated: OnRotated): Token
+    suspend fun deviceAuthorization(client: Client, scope: List<String>?): DeviceAuthorization
+    suspend fun backchannelAuthentication(client: Client, loginHint: String?, bindingMessage: String?, scope: List<String>?): BackchannelAuthentication
+    suspend fun poll(client: Client, session: String, subject: String, onRotated: OnRotated): Token
+    suspend fun introspect(client: Client, token: String, hint: String?): Introspection
+    suspend fun revoke(client: Client, token: String?, hint: String?)
     fun close()
 }
 
@@ -41,11 +53,30 @@ internal class Suspending : Style {
         List(callers) { async(Dispatchers.Default) { client.token() } }.awaitAll()
     }
 
-    override suspend fun call(client: Client, url: String): Int =
-        http.config { install(RemintAuth) { this.client = client } }.use { it.get(url).status.value }
+    override suspend fun call(client: Client, url: String, method: String, tls: Tls?): Int {
+        val http = if (tls == null) http else HttpClient(Java) { engine { config { sslContext(tls.context) } } }
+        val calls = http.config { install(RemintAuth) { this.client = client } }
+        try {
+            return calls.use { it.request(url) { this.method = HttpMethod.parse(method) }.status.value }
+        } finally {
+            if (tls != null) http.close()
+        }
+    }
 
-    override suspend fun authorizationUrl(client: Client, redirectUri: String, scope: List<String>?) =
-        client.authorizationUrl(redirectUri, scope)
+    override suspend fun authorizationUrl(
+        client: Client, redirectUri: String, scope: List<String>?, parameters: Map<String, String>, details: List<Map<String, Any?>>?,
+    ) = client.authorizationUrl(redirectUri, scope, parameters, details)
+
+    override suspend fun deviceAuthorization(client: Client, scope: List<String>?) = client.deviceAuthorization(scope)
+
+    override suspend fun backchannelAuthentication(client: Client, loginHint: String?, bindingMessage: String?, scope: List<String>?) =
+        client.backchannelAuthentication(loginHint, bindingMessage, scope)
+
+    override suspend fun poll(client: Client, session: String, subject: String, onRotated: OnRotated) = client.poll(session, subject, onRotated)
+
+    override suspend fun introspect(client: Client, token: String, hint: String?) = client.introspect(token, hint)
+
+    override suspend fun revoke(client: Client, token: String?, hint: String?) = client.revoke(token, hint)
 
     override suspend fun exchange(client: Client, callback: String, session: String, subject: String, onRotated: OnRotated) =
         client.exchange(callback, session, subject, onRotated)
@@ -68,17 +99,30 @@ internal class Blocking : Style {
         }
     }
 
-    override suspend fun call(client: Client, url: String): Int {
-        val calls = http.newBuilder().remint(client).build()
+    override suspend fun call(client: Client, url: String, method: String, tls: Tls?): Int {
+        val calls = http.newBuilder().remint(client).apply { if (tls != null) sslSocketFactory(tls.context.socketFactory, tls.trust) }.build()
+        val body = if (method in setOf("GET", "HEAD")) null else "".toRequestBody()
         try {
-            return calls.newCall(Request.Builder().url(url).build()).execute().use { it.code }
+            return calls.newCall(Request.Builder().url(url).method(method, body).build()).execute().use { it.code }
         } catch (error: RemintIOException) {
             throw error.cause
         }
     }
 
-    override suspend fun authorizationUrl(client: Client, redirectUri: String, scope: List<String>?) =
-        client.authorizationUrlBlocking(redirectUri, scope)
+    override suspend fun authorizationUrl(
+        client: Client, redirectUri: String, scope: List<String>?, parameters: Map<String, String>, details: List<Map<String, Any?>>?,
+    ) = client.authorizationUrlBlocking(redirectUri, scope, parameters, details)
+
+    override suspend fun deviceAuthorization(client: Client, scope: List<String>?) = client.deviceAuthorizationBlocking(scope)
+
+    override suspend fun backchannelAuthentication(client: Client, loginHint: String?, bindingMessage: String?, scope: List<String>?) =
+        client.backchannelAuthenticationBlocking(loginHint, bindingMessage, scope)
+
+    override suspend fun poll(client: Client, session: String, subject: String, onRotated: OnRotated) = client.pollBlocking(session, subject, onRotated)
+
+    override suspend fun introspect(client: Client, token: String, hint: String?) = client.introspectBlocking(token, hint)
+
+    override suspend fun revoke(client: Client, token: String?, hint: String?) = client.revokeBlocking(token, hint)
 
     override suspend fun exchange(client: Client, callback: String, session: String, subject: String, onRotated: OnRotated) =
         client.exchangeBlocking(callback, session, subject, onRotated)
