@@ -256,7 +256,18 @@ final class ClientRun {
                 }
             }
         }
-        for name in ["base_url", "tenant_id", "token_endpoint", "region"] {
+        configuration.grant = try fields.string("grant")
+        configuration.clientAuth = try fields.string("client_auth")
+        configuration.audience = try fields.strings("audience") ?? []
+        configuration.resource = try fields.strings("resource") ?? []
+        configuration.redirectURI = try fields.string("redirect_uri")
+        configuration.apiOrigins = try fields.strings("api_origins") ?? []
+        configuration.certificateThumbprint = try fields.string("tls_id")
+        configuration.certificateBound = try fields.bool("certificate_bound")
+        configuration.subjectTokenType = try fields.string("subject_token_type")
+        configuration.actorTokenType = try fields.string("actor_token_type")
+        configuration.requestedTokenType = try fields.string("requested_token_type")
+        for name in ["base_url", "tenant_id", "token_endpoint", "authorization_endpoint", "issuer", "region"] {
             if let value = try fields.string(name) { configuration.variables[name] = value }
         }
         try fields.end()
