@@ -28,9 +28,9 @@ class ApiCall:
         """What to put on the request. The client that runs the flow may have to wait for a token, or for a signature."""
         client = self._client
         # The token may be withdrawn between the two steps: then there is another.
-        for _ in range(3):
+        for attempt in range(3):
             if not self._keeps_token:
-                token = client._fresh() if self._repeated is None else None
+                token = client._fresh() if self._repeated is None and attempt == 0 else None
                 if token is not None:
                     self._call = token._call
                 else:

@@ -9,26 +9,38 @@ from base64 import urlsafe_b64encode
 from contextlib import contextmanager
 from hashlib import sha256
 
+from remint._driver import Redacted
 from remint.errors import misuse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from typing import Any
+    from typing import Any, Optional
+
+    Source = tuple[Optional[str], "_Pem"]
 
 
 class Certificate:
     """A certificate and its private key, in PEM. Printing it shows nothing of the key."""
 
     def __init__(self, given: Mapping[str, Any]) -> None:
-        if not hasattr(given, "keys") or set(given) - {"certificate", "key"} or not given.get("certificate"):
+        given = _held(given)
+        self.forked()
+        self._take(given)
+
+    def forked(self) -> None:
+        """Another thread of the parent's may have held the lock."""
+        self._lock = allocate_lock()
+
+    def _take(self, given: Mapping[str, Any]) -> None:
+        if set(given) - {"certificate", "key"} or not given.get("certificate"):
             raise misuse("option `client_certificate` must be a mapping with `certificate` and `key`: paths of PEM files, or PEM text")
         if not given.get("key"):
             raise misuse("option `client_certificate` has a certificate without its `key`: give the private key that belongs to it")
-        self._sources = [_source(given["certificate"]), _source(given["key"])]
-        self._lock = allocate_lock()
-        self._seen = self._stat()
-        self._pem, self.tls_id = self._read()
+        sources = [_source(given["certificate"]), _source(given["key"])]
+        seen = _stat(sources)
+        self._pem, self.tls_id = _read(sources)
+        self._sources, self._seen = sources, seen
 
     def __repr__(self) -> str:
         return "<remint client certificate (redacted)>"
@@ -39,11 +51,11 @@ class Certificate:
         While the two files don't fit each other, because one of them is still to be written, the old ones stay.
         """
         with self._lock:
-            seen = self._stat()
+            seen = _stat(self._sources)
             if seen == self._seen:
                 return None
             try:
-                self._pem, tls_id = self._read()
+                self._pem, tls_id = _read(self._sources)
             except ValueError:
                 return None
             self._seen = seen
@@ -52,6 +64,13 @@ class Certificate:
             self.tls_id = tls_id
             return tls_id
 
+    def replace(self, given: Mapping[str, Any]) -> str:
+        """Takes another certificate and key in the place of these. Gives its thumbprint."""
+        given = _held(given)
+        with self._lock:
+            self._take(given)
+            return self.tls_id
+
     def install(self, context: ssl.SSLContext) -> str:
         """Has connections of this context present the certificate. Gives its thumbprint."""
         with self._lock:
@@ -59,40 +78,54 @@ class Certificate:
         _install(context, pem)
         return tls_id
 
-    def _stat(self) -> list[Any]:
-        """What tells one content of the files from another."""
-        seen: list[Any] = []
-        for path, _ in self._sources:
-            try:
-                about = os.stat(path) if path is not None else None
-            except OSError:
-                about = None
-            seen.append(about and (about.st_mtime_ns, about.st_size, about.st_ino))
-        return seen
 
-    def _read(self) -> tuple[bytes, str]:
-        """Both as one PEM text, and the certificate's thumbprint (RFC 8705 section 3.1)."""
-        certificate, key = (text if path is None else _content(path) for path, text in self._sources)
-        begin, end = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
-        first = certificate[certificate.find(begin) :].partition(end)[0] + end
+class _Pem(bytes):
+    """What may hold a private key: tracebacks show the locals of their frames by ``repr``."""
+
+    def __repr__(self) -> str:
+        return "<PEM (redacted)>"
+
+
+def _held(given: Any) -> Redacted:
+    """What was given, in a form that tracebacks with the locals of their frames don't show."""
+    return Redacted(given) if hasattr(given, "keys") else Redacted()
+
+
+def _stat(sources: list[Source]) -> list[Any]:
+    """What tells one content of the files from another."""
+    seen: list[Any] = []
+    for path, _ in sources:
         try:
-            der = ssl.PEM_cert_to_DER_cert(first.decode("ascii"))
-        except ValueError:
-            raise misuse("option `client_certificate` holds no certificate: give PEM with `BEGIN CERTIFICATE`, or the path of such a file") from None
-        if b"PRIVATE KEY-----" not in key:
-            raise misuse("option `client_certificate` holds no private key: give PEM with `BEGIN PRIVATE KEY` as `key`, or the path of such a file")
-        pem = certificate + b"\n" + key + b"\n"
-        _install(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), pem)
-        return pem, urlsafe_b64encode(sha256(der).digest()).rstrip(b"=").decode()
+            about = os.stat(path) if path is not None else None
+        except OSError:
+            about = None
+        seen.append(about and (about.st_mtime_ns, about.st_size, about.st_ino))
+    return seen
 
 
-def _source(given: Any) -> tuple[str | None, bytes]:
+def _read(sources: list[Source]) -> tuple[_Pem, str]:
+    """Both as one PEM text, and the certificate's thumbprint (RFC 8705 section 3.1)."""
+    certificate, key = (_Pem(text) if path is None else _Pem(_content(path)) for path, text in sources)
+    begin, end = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+    first = certificate[certificate.find(begin) :].partition(end)[0] + end
+    try:
+        der = ssl.PEM_cert_to_DER_cert(first.decode("ascii"))
+    except ValueError:
+        raise misuse("option `client_certificate` holds no certificate: give PEM with `BEGIN CERTIFICATE`, or the path of such a file") from None
+    if key.find(b"PRIVATE KEY-----") < 0:
+        raise misuse("option `client_certificate` holds no private key: give PEM with `BEGIN PRIVATE KEY` as `key`, or the path of such a file")
+    pem = _Pem(certificate + b"\n" + key + b"\n")
+    _install(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), pem)
+    return pem, urlsafe_b64encode(sha256(der).digest()).rstrip(b"=").decode()
+
+
+def _source(given: Any) -> Source:
     """The path of a file, or PEM text."""
     text = given.encode() if isinstance(given, str) else given
     if isinstance(text, bytes) and b"-----BEGIN" in text:
-        return None, text
+        return None, _Pem(text)
     try:
-        return os.fsdecode(given), b""
+        return os.fsdecode(given), _Pem()
     except TypeError:
         raise misuse("option `client_certificate` is neither PEM text nor the path of a PEM file") from None
 

@@ -67,6 +67,9 @@ class Base(LeaseCell):
         **variables: Any,
     ) -> None:
         options = Redacted(variables)
+        # Tracebacks may show the locals of this frame.
+        keys, signing_key = Redacted(signing_key=signing_key, dpop=dpop, client_certificate=client_certificate), None
+        dpop = client_certificate = None
         functions = _functions(
             client_secret=client_secret if callable(client_secret) else None,
             client_assertion=(client_assertion, client_assertion_file),
@@ -89,15 +92,14 @@ class Base(LeaseCell):
             store=None if store is None else True,
             **{f"{name}_provided": True for name in functions},
         )
-        signers = _signers(signing_key=signing_key, dpop=None if dpop is False else dpop)
-        # Tracebacks may show the locals of this frame.
-        client_secret = api_token = signing_key = dpop = None
+        client_secret = api_token = None
+        signers = _signers(keys)
         options.update((option, signer.told) for option, signer in signers.items())
         certificate = None
-        if client_certificate is not None:
+        if keys["client_certificate"] is not None:
             from remint._certificate import Certificate
 
-            certificate, client_certificate = Certificate(client_certificate), None
+            certificate = Certificate(keys["client_certificate"])
             options["tls_id"] = certificate.tls_id
         core = Core(_encode(options))
         send = _transport(http, proxy, ca, certificate)
@@ -157,13 +159,22 @@ class Base(LeaseCell):
         view._adopt(secrets, on_rotated)
         return view
 
-    def renew(self, *, signing_key: Any = None, dpop: Any = None) -> None:
-        """Goes on with another key, without a restart. Tokens that are bound to the old ``dpop`` key are not used any more."""
-        signers = _signers(signing_key=signing_key, dpop=dpop)
-        signing_key = dpop = None
+    def renew(self, *, signing_key: Any = None, dpop: Any = None, client_certificate: Mapping[str, Any] | None = None) -> None:
+        """Goes on with another key or certificate, without a restart: as in the options of the same names.
+
+        Tokens that are bound to the old ones are not used any more. Certificates that were given as files need no call.
+        """
+        driver, keys = self._driver, Redacted(signing_key=signing_key, dpop=dpop, client_certificate=client_certificate)
+        signing_key = dpop = client_certificate = None
+        signers = _signers(keys)
+        renewed = {option: _json(signer.told) for option, signer in signers.items()}
+        if keys["client_certificate"] is not None:
+            if driver.certificate is None:
+                raise misuse("this client was made without `client_certificate`: make another with one")
+            renewed["tls_id"] = driver.certificate.replace(keys["client_certificate"])
         # What is under way may still ask for the key that was there before.
-        self._driver.signers = {**self._driver.signers, **_by_name(signers)}
-        self._driver.handle({"renewed": {option: _json(signer.told) for option, signer in signers.items()}})
+        driver.signers = {**driver.signers, **_by_name(signers)}
+        driver.handle({"renewed": renewed})
 
     def _adopt(self, secrets: dict[str, Any], on_rotated: OnRotated | None) -> None:
         if on_rotated is not None:
@@ -566,13 +577,13 @@ class _File:
             return file.read().rstrip("\r\n")
 
 
-def _signers(**given: Any) -> dict[str, Signer]:
+def _signers(keys: dict[str, Any]) -> dict[str, Signer]:
     signers: dict[str, Signer] = {}
-    for option, key in given.items():
-        if key is not None:
+    for option in ("signing_key", "dpop"):
+        if keys[option] is not None and keys[option] is not False:
             from remint._signing import to_signer
 
-            signers[option] = to_signer(key, option)
+            signers[option] = to_signer(keys[option], option)
     return signers
 
 

@@ -49,7 +49,7 @@ class Driver:
         # Wishes whose token an API refused last: the core wants to hear of the first answer after that, too.
         self._refused: set[str] = set()
         self._send, self._store, self._on_notice = send, store, on_notice
-        self._functions, self._certificate, self._proves = functions, certificate, proves
+        self._functions, self.certificate, self._proves = functions, certificate, proves
         self._random, self._threads = random or os.urandom, threads
         self._pid = os.getpid()
         self._until: dict[str, int] = {}
@@ -117,6 +117,8 @@ class Driver:
         """This process is a fork's child: its parent's flights and waiters are not here."""
         self._pid = os.getpid()
         self._until, self._air, self._causes = {}, {}, {}
+        if self.certificate is not None:
+            self.certificate.forked()
         self.core.survived_fork()
         step = self.core.handle({"forked": {}}, self.now(), self._random(32))
         for notice in step.get("notices", ()):
@@ -204,7 +206,7 @@ class Driver:
                 _sleep(seconds)
             return self._tell(_tick(operation))
         if "send" in operation:
-            if self._certificate is not None and (tls_id := self._certificate.renewed()) is not None:
+            if self.certificate is not None and (tls_id := self.certificate.renewed()) is not None:
                 self._finish(self._tell({"renewed": {"tls_id": tls_id}}))
             status, headers, body = resolved(self._send(Redacted(operation["request"]), left(), operation["cap"]))
             headers = [(str(name), str(value)) for name, value in headers]

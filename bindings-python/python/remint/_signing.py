@@ -9,6 +9,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import sha256
 from json import dumps
 
+from remint._driver import Redacted
 from remint.errors import misuse
 
 TYPE_CHECKING = False
@@ -42,15 +43,11 @@ class Signer:
 
 def to_signer(given: Any, option: str = "signing_key") -> Signer:
     """The signer for the option ``signing_key`` or ``dpop``. Checks that the key fits its algorithm."""
-    is_dpop = option == "dpop"
-    if is_dpop and (given is True or given == "generate"):
-        given = {"key": generate_key()}
-    elif is_dpop and hasattr(given, "get") and given.get("generate") is True:
-        given = {"key": generate_key(given.get("alg") or "ES256"), **{name: given[name] for name in given if name not in ("generate", "alg")}}
-    elif isinstance(given, (str, bytes)) or hasattr(given, "private_bytes") or "kty" in getattr(given, "keys", tuple)():
-        given = {"key": given}
-    if not hasattr(given, "keys") or ("key" in given) == ("sign" in given):
+    is_dpop, given = option == "dpop", _mapped(given)
+    if not is_dpop and "generate" in given or ("key" in given) + ("sign" in given) + ("generate" in given) != 1:
         raise misuse(f"`{option}` must be a key, or a mapping with `key` or `sign`")
+    if given.pop("generate", False):
+        given["key"] = generate_key(given.get("alg") or "ES256")
     allowed = ["name", "alg", *(("required", "jwk") if is_dpop else ("kid",))]
     told = {name: given[name] for name in allowed if given.get(name) is not None}
     unknown = sorted(set(given) - {"key", "sign", *allowed})
@@ -65,7 +62,13 @@ def to_signer(given: Any, option: str = "signing_key") -> Signer:
             told["jwk"] = dict(told["jwk"])
             told.setdefault("name", "dpop")
         return Signer(told, given["sign"])
-    key = _private_key(given["key"], option)
+    try:
+        key = _private_key(given["key"])
+    except ImportError:
+        raise misuse(f"`{option}` needs the package `cryptography`: run `pip install remint[signing]`, or give `sign`") from None
+    except Exception:
+        # The error's own text may hold a part of the key, and its frames do.
+        raise misuse(f"`{option}['key']` is not a private key: give PEM (PKCS #8, SEC 1 or PKCS #1) without a password, a JWK, or a key of `cryptography`") from None
     fits, public = _fitting(key, told.get("alg"), option)
     if isinstance(given["key"], dict) and "kid" in given["key"] and not is_dpop:
         told.setdefault("kid", given["key"]["kid"])
@@ -98,30 +101,32 @@ def generate_key(alg: str = "ES256") -> Any:
     raise misuse(f"`{alg}` is no algorithm for a key: use ES256, ES384, EdDSA, RS256 or PS256")
 
 
-def _private_key(key: Any, option: str) -> Any:
-    try:
-        from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    except ImportError:
-        raise misuse(f"`{option}` needs the package `cryptography`: run `pip install remint[signing]`, or give `sign`") from None
+def _mapped(given: Any) -> Redacted:
+    """What was given as a mapping: a key may come alone."""
+    if given is True or given == "generate":
+        return Redacted(generate=True)
+    if isinstance(given, (str, bytes)) or hasattr(given, "private_bytes") or hasattr(given, "keys") and "kty" in given:
+        return Redacted(key=given)
+    return Redacted(given) if hasattr(given, "keys") else Redacted()
+
+
+def _private_key(key: Any) -> Any:
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     if hasattr(key, "private_bytes"):
         return key
-    try:
-        if isinstance(key, (str, bytes)):
-            return load_pem_private_key(key.encode() if isinstance(key, str) else key, None)
-        number = {name: int.from_bytes(_bytes(key[name]), "big") for name in ("n", "e", "d", "p", "q", "dp", "dq", "qi") if name in key}
-        if key["kty"] == "OKP" and key["crv"] == "Ed25519":
-            return ed25519.Ed25519PrivateKey.from_private_bytes(_bytes(key["d"]))
-        if key["kty"] == "EC":
-            return ec.derive_private_key(number["d"], {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1}[key["crv"]]())
-        public = rsa.RSAPublicNumbers(number["e"], number["n"])
-        numbers = rsa.RSAPrivateNumbers(
-            number["p"], number["q"], number["d"], number["dp"], number["dq"], number["qi"], public_numbers=public
-        )
-        return numbers.private_key()
-    except Exception:
-        # The error's own text may hold a part of the key.
-        raise misuse(f"`{option}['key']` is not a private key: give PEM (PKCS #8, SEC 1 or PKCS #1) without a password, a JWK, or a key of `cryptography`") from None
+    if isinstance(key, (str, bytes)):
+        return load_pem_private_key(key.encode() if isinstance(key, str) else key, None)
+    number = {name: int.from_bytes(_bytes(key[name]), "big") for name in ("n", "e", "d", "p", "q", "dp", "dq", "qi") if name in key}
+    if key["kty"] == "OKP" and key["crv"] == "Ed25519":
+        return ed25519.Ed25519PrivateKey.from_private_bytes(_bytes(key["d"]))
+    if key["kty"] == "EC":
+        return ec.derive_private_key(number["d"], {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1}[key["crv"]]())
+    public = rsa.RSAPublicNumbers(number["e"], number["n"])
+    return rsa.RSAPrivateNumbers(
+        number["p"], number["q"], number["d"], number["dp"], number["dq"], number["qi"], public_numbers=public
+    ).private_key()
 
 
 def _fitting(key: Any, wanted: str | None, option: str) -> tuple[tuple[str, ...], dict[str, str]]:

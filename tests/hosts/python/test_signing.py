@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import traceback
 from base64 import urlsafe_b64decode
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import remint
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from test_faults import _only_ours
 
 PROFILE = {
     "name": "signed",
@@ -95,6 +97,28 @@ def test_every_algorithm_signs_what_its_public_key_verifies() -> None:
         verify(first[3], first[2])
 
 
+def test_a_key_alone_says_how_it_signs() -> None:
+    big, small = rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP384R1())
+    for key, alg in ((big, "PS256"), (small, "ES384"), (PUBLISHED, "EdDSA"), (pem(small, serialization.PrivateFormat.PKCS8), "ES384")):
+        wire = Wire()
+        with client(wire, signing_key=key, assertion_audience="https://auth.example.com") as wallet:
+            wallet.token()
+        assert signed(wire.assertions[0])[0]["alg"] == alg
+
+
+def test_a_key_is_replaced_without_a_restart() -> None:
+    first, second = ed25519.Ed25519PrivateKey.generate(), ed25519.Ed25519PrivateKey.generate()
+    wire = Wire()
+    with client(wire, signing_key={"key": first, "kid": "1"}, assertion_audience="https://auth.example.com") as wallet:
+        wallet.token()
+        wallet.renew(signing_key={"key": second, "kid": "2"})
+        wallet.token(force=True)
+    for assertion, key, kid in zip(wire.assertions, (first, second), "12"):
+        header, _, data, signature = signed(assertion)
+        key.public_key().verify(signature, data)
+        assert header["kid"] == kid
+
+
 def test_the_published_key_signs_as_published() -> None:
     from remint._signing import to_signer
 
@@ -159,4 +183,5 @@ def test_what_does_not_fit_is_refused_before_anything_is_sent() -> None:
     ):
         with pytest.raises(remint.UsageError, match=words) as refused:
             client(Wire(), signing_key=key, assertion_audience="https://a")
-        assert "canary" not in str(refused.value)
+        shown = traceback.TracebackException.from_exception(refused.value, capture_locals=True).format()
+        assert not [line for line in _only_ours("".join(shown)) if "canary" in line or "PRIVATE" in line]
