@@ -9,10 +9,10 @@ from urllib.parse import urlencode, urljoin
 PAGES = 12
 
 
-def authorize(url, redirect_uri, user, *, consents=True):
+def authorize(url, redirect_uri, user, *, consents=True, cookies=None):
     """Opens the authorization URL and gives the URL that the server sends the browser back to. Nothing is sent there."""
     # As browsers do, it sends cookies for secure connections to a loopback address over HTTP, too.
-    cookies = CookieJar(DefaultCookiePolicy(secure_protocols=("http", "https")))
+    cookies = cookies or CookieJar(DefaultCookiePolicy(secure_protocols=("http", "https")))
     opener = urllib.request.build_opener(NoRedirects, urllib.request.HTTPCookieProcessor(cookies))
     form = None
     for _ in range(PAGES):

@@ -112,22 +112,27 @@ class Host:
         self.log.seek(0)
         return self.log.read()
 
-    def client(self, peer, client_id, *, lossy=False, profile=None, **options):
-        """A new client of the peer's."""
+    def client(self, peer, client_id, *, lossy=False, profile=None, signs_as=None, **options):
+        """A new client of the peer's. `signs_as` names another key than its own."""
         client = CLIENTS[client_id]
         secret = client["secret"]
         if secret is not None:
             pairs = [f"{client_id}:{secret}", f"{quote_plus(client_id)}:{quote_plus(secret)}"]
             self.secrets.update([secret, quote_plus(secret), *(b64encode(pair.encode()).decode() for pair in pairs)])
             options["client_secret"] = secret
-        if key := peer.keys.signing.get(client_id):
+        if own := peer.keys.signing.get(client_id):
+            name = signs_as or client_id
+            key = peer.keys.signing[name]
             self.secrets.update(key.pem.splitlines()[1:-1])
-            options["signing_key"] = {"pem": key.pem, "alg": key.alg, "kid": key.kid}
+            # In PEM for a language that has something to read it with, and otherwise held elsewhere.
+            options["signing_key"] = {"pem": key.pem, "alg": key.alg, "kid": own.kid, "url": f"{peer.keys.signer.url}/{name}"}
+        if client.get("alg"):
+            options.setdefault("assertion_audience", peer.assertion_audience)
         self.clients += 1
         name = f"client {self.clients}"
         options = {
             "client_id": client_id,
-            "client_auth": client["method"],
+            "client_auth": peer.basic if client["method"] == "client_secret_basic" else client["method"],
             "grant": client["grant"],
             "base_url": peer.base_url,
             "allow_loopback_http": True,

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from clients import CLIENTS
+from signer import Signer
 
 KINDS = {
     "ES256": lambda: ec.generate_private_key(ec.SECP256R1()),
@@ -20,6 +22,7 @@ KINDS = {
     "RS256": lambda: rsa.generate_private_key(65537, 2048),
     "PS256": lambda: rsa.generate_private_key(65537, 2048),
 }
+PADDINGS = {"RS256": padding.PKCS1v15(), "PS256": padding.PSS(padding.MGF1(hashes.SHA256()), 32)}
 
 
 class Key:
@@ -34,6 +37,16 @@ class Key:
     def pem(self):
         return pem(self.private).decode()
 
+    def sign(self, data):
+        """The raw signature (RFC 7518 section 3)."""
+        if self.alg == "EdDSA":
+            return self.private.sign(data)
+        if self.alg in PADDINGS:
+            return self.private.sign(data, PADDINGS[self.alg], hashes.SHA256())
+        size = self.private.key_size // 8
+        r, s = decode_dss_signature(self.private.sign(data, ec.ECDSA(hashes.SHA256() if size == 32 else hashes.SHA384())))
+        return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+
     @property
     def jwk(self):
         """The public key (RFC 7517)."""
@@ -46,6 +59,8 @@ class Keys:
     def __init__(self, folder):
         self.folder = Path(folder)
         self.signing = {name: Key(client["alg"], f"of {name}") for name, client in CLIENTS.items() if client.get("alg") in KINDS}
+        # The keys of nobody, each with its algorithm.
+        self.signing |= {f"stranger-{alg}": Key(alg, "of nobody") for alg in KINDS}
         self.certificates = {}
         self.authority = self.certificate("ca", "CN=remint peers", is_authority=True)
         self.server = self.certificate("server", "CN=127.0.0.1", self.authority)
@@ -57,6 +72,11 @@ class Keys:
         self.trusted = self.folder / "trusted.pem"
         own = [certificate.path for certificate in self.certificates.values() if certificate.is_self_signed]
         self.trusted.write_bytes(b"".join(path.read_bytes() for path in [self.authority.path, *own]))
+
+        self.signer = Signer(self.signing)
+
+    def stop(self):
+        self.signer.stop()
 
     def certificate(self, name, subject, issuer=None, is_authority=False):
         return Certificate(self.folder, name, subject, issuer, is_authority)

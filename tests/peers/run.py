@@ -8,8 +8,11 @@ import sys
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
+import readme
 import servers
+from features import FEATURES, matrix
 from hosts import HOSTS, ROOT, Host
 from scenarios import SCENARIOS
 
@@ -20,7 +23,11 @@ def main():
     parser.add_argument("--servers", default=",".join(servers.LIGHT), help="separated by commas, or `heavy` for those that take longer: %(default)s unless told")
     parser.add_argument("--only", default="", help="a part of the scenarios' titles")
     parser.add_argument("--verbose", action="store_true", help="with the traceback of each failure")
+    parser.add_argument("--write-matrix", action="store_true", help="writes the matrix of what is expected into README.md, and runs nothing")
     arguments = parser.parse_args()
+    if arguments.write_matrix:
+        readme.write()
+        return False
     words = arguments.hosts.split(",")
     if unknown := [word for word in words if word not in HOSTS]:
         parser.error(f"there is no host {', '.join(unknown)}: {', '.join(HOSTS)} are there")
@@ -29,7 +36,8 @@ def main():
         parser.error(f"there is no server {', '.join(unknown)}: {', '.join(servers.LIGHT + servers.HEAVY)} are there")
     names = [name for word in words for name in HOSTS[word]]
     scenarios = [scenario for scenario in SCENARIOS if arguments.only in scenario[0]]
-    if not scenarios:
+    chosen = [feature for feature in FEATURES if arguments.only in feature.title]
+    if not scenarios and not chosen:
         parser.error(f"no scenario has `{arguments.only}` in its title")
 
     if "rust" in names:
@@ -38,40 +46,75 @@ def main():
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
     started = time.monotonic()
-    results = []
+    outcomes = []
     with servers.running(kinds) as peers, ThreadPoolExecutor(len(peers)) as pool:
-        tables = [pool.submit(table, peer, names, scenarios, arguments.verbose) for peer in peers]
+        tables = [pool.submit(table, peer, names, scenarios, chosen, arguments.verbose) for peer in peers]
         for done in tables:
-            lines, outcomes = done.result()
+            lines, cells = done.result()
             print("\n".join(["", *lines]), flush=True)
-            results += outcomes
+            outcomes += cells
+    print("\n".join(["", *seen(outcomes, kinds, words)]))
+    failed = [outcome for outcome in outcomes if not outcome.passed]
+    stale = readme.is_stale()
+    if stale:
+        print("\nREADME.md shows another matrix: run `python3 tests/peers/run.py --write-matrix`")
     print(f"\nin {time.monotonic() - started:.1f} s")
-    print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
-    return not results or not all(results)
+    print(f"{len(outcomes) - len(failed)} passed, {len(failed) + stale} failed")
+    return not outcomes or bool(failed) or stale
 
 
-def table(peer, names, scenarios, verbose):
+class Outcome(NamedTuple):
+    """What came of one scenario or feature with one server and one driver."""
+
+    title: str
+    kind: str
+    driver: str
+    passed: bool
+
+
+def table(peer, names, scenarios, features, verbose):
     """One server's table, and what each cell came to. One host uses the server at a time, so that its requests can be counted."""
     hosts = [Host(name) for name in names]
     lines = [f"{peer.name:{WIDTH}}{' '.join(f'{name:8}' for name in names)}"]
     failures = []
-    results = []
-    for title, applies, run in scenarios:
-        if not applies(peer):
-            continue
+    outcomes = []
+    rows = [(title, run, lambda _: None) for title, applies, run in scenarios if applies(peer)]
+    rows += [(feature.title, feature.run, feature.why_not) for feature in features if feature.applies(peer)]
+    for title, run, why_not in rows:
         cells = []
         for host in hosts:
+            if why_not(LANGUAGES[host.name]):
+                cells.append("not yet")
+                continue
             failure = attempt(lambda: run(peer, host), verbose)
             cells.append("FAILED" if failure else "ok")
             failures += [f"\n  {host.name}: {title}\n    {failure}"] if failure else []
-        results += [cell == "ok" for cell in cells]
+            outcomes.append(Outcome(title, peer.kind, host.name, not failure))
         lines.append(f"  {title:{WIDTH - 2}}{' '.join(f'{cell:8}' for cell in cells)}")
     for host in hosts:
         failure = attempt(host.stop, verbose)
         if failure:
-            results.append(False)
+            outcomes.append(Outcome("its end", peer.kind, host.name, False))
             failures.append(f"\n  {host.name}: at its end\n    {failure}")
-    return lines + failures, results
+    return lines + failures, outcomes
+
+
+def seen(outcomes, kinds, words):
+    """The matrix of this run, and what is not shown yet."""
+    passed = {(outcome.title, outcome.kind, LANGUAGES[outcome.driver]): True for outcome in outcomes}
+    passed |= {(outcome.title, outcome.kind, LANGUAGES[outcome.driver]): False for outcome in outcomes if not outcome.passed}
+
+    def show(feature, kind, host):
+        outcome = passed.get((feature.title, kind, host))
+        return "" if outcome is None else host if outcome else f"{host}: FAILED"
+
+    missing = {}
+    for each in FEATURES:
+        for host in words:
+            if each.why_not(host) and set(each.kinds) & set(kinds):
+                missing.setdefault((each.title, each.why_not(host)), []).append(host)
+    lines = [f"  {title}: {why} ({' '.join(hosts)})" for (title, why), hosts in missing.items()]
+    return matrix(show) + (["", f"not shown yet, {len(lines)} features:", *lines] if lines else [])
 
 
 def attempt(run, verbose):
@@ -85,6 +128,7 @@ def attempt(run, verbose):
 
 # The longest title and a little more.
 WIDTH = max(len(title) for title, _, _ in SCENARIOS) + 4
+LANGUAGES = {driver: language for language, drivers in HOSTS.items() for driver in drivers}
 
 if __name__ == "__main__":
     sys.exit(main())

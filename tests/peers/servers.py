@@ -19,6 +19,7 @@ import browser
 import install
 from clients import CLIENTS, REDIRECT_URI, USER
 from front import Front
+from glewlwyd import configuration
 from keycloak.realm import realm
 from keys import Keys
 
@@ -30,8 +31,10 @@ class Peer:
 
     kind = ""
     traits = frozenset()
-    # Who asks what a token is worth, and who takes one back.
+    # Who asks what a token is worth.
     introspector = None
+    # How it reads Basic: form-encoded (RFC 6749 section 2.3.1), or as it is.
+    basic = "client_secret_basic"
 
     def __init__(self, keys, name=None):
         self.name = name or self.kind
@@ -75,6 +78,11 @@ class Peer:
     @property
     def base_url(self):
         return self.addresses["base_url"]
+
+    @property
+    def assertion_audience(self):
+        """Whom client assertions are for: the issuer (RFC 7523 as revised for its audience)."""
+        return self.base_url
 
     def told(self):
         """The clients as a server is told of them that reads keys and certificates as JSON."""
@@ -121,7 +129,8 @@ class Peer:
 
     def post(self, endpoint, client_id, **form):
         secret = CLIENTS[client_id]["secret"]
-        pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"
+        encode = str if self.basic.endswith("raw") else quote_plus
+        pair = f"{encode(client_id)}:{encode(secret)}"
         request = urllib.request.Request(self.addresses[endpoint], urlencode(form).encode())
         request.add_header("authorization", f"Basic {b64encode(pair.encode()).decode()}")
         with urllib.request.urlopen(request, timeout=10) as answer:
@@ -130,7 +139,7 @@ class Peer:
 
 class OidcProvider(Peer):
     kind = "oidc-provider"
-    traits = frozenset({"form-encoded", "wrong secret is invalid_client", "iss", "refuses", "public refresh", "family", "revocation ends the grant", "narrows scope", "undecodable is invalid_request", "no grace", "600 s"})
+    traits = frozenset({"form-encoded", "wrong secret is invalid_client", "iss", "refuses", "public refresh", "family", "revocation ends the grant", "narrows scope", "undecodable is invalid_request", "standard errors", "no grace", "600 s"})
 
     def __init__(self, keys, stack):
         super().__init__(keys)
@@ -144,7 +153,7 @@ class OidcProvider(Peer):
 
 class DjangoOAuthToolkit(Peer):
     kind = "django-oauth-toolkit"
-    traits = frozenset({"form-encoded", "wrong secret is invalid_client", "iss", "refuses", "public refresh", "revocation ends the grant", "refuses scope"})
+    traits = frozenset({"form-encoded", "wrong secret is invalid_client", "iss", "refuses", "public refresh", "revocation ends the grant", "refuses scope", "standard errors"})
 
     def __init__(self, keys, grace):
         super().__init__(keys, f"{self.kind}, grace {grace} s" if grace else self.kind)
@@ -174,7 +183,7 @@ class Fronted(Peer):
 
 class Spring(Fronted):
     kind = "spring-authorization-server"
-    traits = frozenset({"form-encoded", "wrong secret is invalid_client", "refuses", "refuses scope", "no grace"})
+    traits = frozenset({"form-encoded", "wrong secret is invalid_client", "refuses", "refuses scope", "standard errors", "no grace"})
     token_path = "/oauth2/token"
 
     def __init__(self, keys, stack):
@@ -200,7 +209,7 @@ class Spring(Fronted):
 
 class Keycloak(Fronted):
     kind = "keycloak"
-    traits = frozenset({"form-encoded", "wrong secret is unauthorized_client", "iss", "refuses", "public refresh", "family", "refuses scope", "no grace"})
+    traits = frozenset({"form-encoded", "wrong secret is unauthorized_client", "iss", "refuses", "public refresh", "family", "refuses scope", "standard errors", "no grace"})
     token_path = "/realms/remint/protocol/openid-connect/token"
     ADMIN = {"username": "admin", "password": "only for the tests"}
 
@@ -254,6 +263,42 @@ class Keycloak(Fronted):
         self.end()
 
 
+class Glewlwyd(Fronted):
+    kind = "glewlwyd"
+    traits = frozenset({"iss", "public refresh", "empty answers"})
+    basic = "client_secret_basic_raw"
+    token_path = "/api/oidc/token"
+
+    def __init__(self, keys, stack):
+        super().__init__(keys, stack)
+        root = install.debian("glewlwyd")
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="remint-peer-")))
+        (self.port,) = free_ports(1)
+        configuration.write(folder, root, self.port, self.front.url, {})
+        environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(str(found) for found in root.glob("usr/lib/*-linux-*"))}
+        self.start([str(root / "usr" / "bin" / "glewlwyd"), f"--config-file={folder / 'glewlwyd.conf'}"], folder, env=environment)
+
+    def wait_until_ready(self):
+        wait_for(self, f"http://127.0.0.1:{self.port}/config", 60)
+        self.person = configuration.configure(f"http://127.0.0.1:{self.port}", self.front.url, self.keys)
+        self.front.pass_on_to(self.port)
+        paths = {"token": "/token", "authorization": "/auth", "revocation": "/revoke", "introspection": "/introspect"}
+        self.locate(f"{self.front.url}/api/oidc", **paths)
+
+    @property
+    def assertion_audience(self):
+        """It takes none but the endpoint's address."""
+        return self.addresses["token_endpoint"]
+
+    def authorize(self, url, **manners):
+        """A person who has signed in and consented before: its pages are a program, which a browser of ours can't run."""
+        return browser.authorize(f"{url}&g_continue", self.addresses["redirect_uri"], USER, cookies=self.person.cookies, **manners)
+
+    def stop(self):
+        self.process.terminate()
+        self.end()
+
+
 def free_ports(count):
     """Ports that nobody listens on. Somebody else could take one before the server does; then it says so and does not start."""
     with contextlib.ExitStack() as stack:
@@ -293,11 +338,13 @@ def running(kinds):
     """The servers of these kinds, started side by side."""
     with contextlib.ExitStack() as stack:
         keys = Keys(stack.enter_context(tempfile.TemporaryDirectory(prefix="remint-keys-")))
+        stack.callback(keys.stop)
         makers = {
             "oidc-provider": [lambda: OidcProvider(keys, stack)],
             "django-oauth-toolkit": [lambda: DjangoOAuthToolkit(keys, 0), lambda: DjangoOAuthToolkit(keys, 60)],
             "keycloak": [lambda: Keycloak(keys, stack)],
             "spring-authorization-server": [lambda: Spring(keys, stack)],
+            "glewlwyd": [lambda: Glewlwyd(keys, stack)],
         }
         peers = []
         for make in [make for kind in kinds for make in makers[kind]]:
