@@ -221,6 +221,58 @@ final class DPoPTests: XCTestCase {
         await client.close()
     }
 
+    func testManyCallsAtOnceHaveAProofEachAndOneToken() async throws {
+        let server = FakeServer { request, number in
+            request.url.host == "api.example"
+                ? HTTPResponse(status: 200) : FakeServer.token("T\(number)", more: ["token_type": "DPoP"])
+        }
+        var key = prover()
+        key.sign = { _ in
+            try await Task.sleep(for: .milliseconds(1))
+            return Data(repeating: 7, count: 64)
+        }
+        let client = try acme(server, grant: "client_credentials") { $0.dpop = key }
+        try await withThrowingTaskGroup(of: Int.self) { group in
+            for _ in 0..<200 {
+                group.addTask { [api] in try await client.data(for: URLRequest(url: api)).1.statusCode }
+            }
+            for try await status in group { XCTAssertEqual(status, 200) }
+        }
+        let calls = server.received.filter { $0.url.host == "api.example" }
+        XCTAssertEqual(Set(calls.compactMap { $0.proof?["jti"] }).count, 200)
+        XCTAssertEqual(server.received.count, 201)
+        XCTAssertNotNil(client.peek())
+        await client.close()
+    }
+
+    func testWhoIsCancelledWhileTheKeySignsStopsWaiting() async throws {
+        let server = FakeServer { _, number in FakeServer.token("T\(number)", more: ["token_type": "DPoP"]) }
+        let gate = Gate()
+        let isSlow = Guarded(false)
+        let waiting = Guarded(0)
+        var key = prover()
+        key.sign = { _ in
+            if isSlow.withLock({ $0 }) {
+                waiting.withLock { $0 += 1 }
+                await gate.pass()
+            }
+            return Data(repeating: 7, count: 64)
+        }
+        let client = try acme(server, grant: "client_credentials") { $0.dpop = key }
+        _ = try await client.token()
+        isSlow.withLock { $0 = true }
+        let calls = (0..<2).map { _ in Task { [api] in try await client.headers(method: "GET", url: api) } }
+        let isSigning = await until { waiting.withLock { $0 } == 2 }
+        XCTAssertTrue(isSigning)
+        calls[0].cancel()
+        let cancelled = await calls[0].result
+        XCTAssertThrowsError(try cancelled.get()) { XCTAssertTrue($0 is CancellationError, "\($0)") }
+        gate.open()
+        let headers = try await calls[1].value
+        XCTAssertNotNil(headers["DPoP"])
+        await client.close()
+    }
+
     func testKeysOfOneNameAreKeptApart() async throws {
         let server = FakeServer { _, number in FakeServer.token("T\(number)", more: ["token_type": "DPoP"]) }
         let client = try acme(server, grant: "client_credentials", secret: nil) {
