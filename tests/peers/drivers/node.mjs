@@ -16,6 +16,10 @@ const verbs = {
   client({ name, profile, options, lossy }) {
     const state = { notices: [], rotated: [], losses: 0 };
     if (lossy) options.http = losing(state);
+    if (options.signing_key) {
+      const { pem: key, alg, kid } = options.signing_key;
+      options.signing_key = { key, alg, kid };
+    }
     clients.set(name, new Client(profile, { ...camelCased(options), onNotice: (notice) => state.notices.push(notice) }));
     states.set(name, state);
     return null;

@@ -14,6 +14,7 @@ use remint::event::AuthorizationUrl;
 use remint::{AsyncClient, AsyncTransport, Builder, Client, Secret, Transport};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
+use tokio::task::spawn_blocking;
 
 /// A client, and what happened to it and its views.
 #[derive(Clone)]
@@ -46,8 +47,10 @@ impl Tested {
     ) -> Result<Self, Box<dyn Error>> {
         let state = Arc::new(State::default());
         let (noticed, rotated) = (state.clone(), state.clone());
-        let options =
-            options.into_iter().fold(Builder::new(profile), |builder, (name, value)| builder.option(&name, value));
+        let options = options.into_iter().fold(Builder::new(profile), |builder, (name, value)| match name.as_str() {
+            "signing_key" => with_held_key(builder, &value, runtime.is_some()),
+            _ => builder.option(&name, value),
+        });
         let options = options.on_notice(move |notice| lock(&noticed.notices).push(json!(notice))).on_rotated(
             move |_, refresh_token| {
                 lock(&rotated.rotated).push(refresh_token.expose().into());
@@ -140,6 +143,24 @@ impl Tested {
             Either::Tasks(client, runtime) => runtime.block_on(client.close()),
         }
     }
+}
+
+/// A key that a service holds, which is asked by a thread that waits or by a task.
+fn with_held_key(builder: Builder, key: &Value, is_async: bool) -> Builder {
+    let url = key["url"].as_str().unwrap_or_default().to_owned();
+    let told = json!({ "name": key["kid"], "alg": key["alg"], "kid": key["kid"] });
+    if !is_async {
+        return builder.signing_key(told, move |_, input| signed(&url, input));
+    }
+    builder.signing_key_async(told, move |_, input| {
+        let url = url.clone();
+        async move { spawn_blocking(move || signed(&url, &input)).await.map_err(|_| SendError::MaybeSent)? }
+    })
+}
+
+fn signed(url: &str, input: &[u8]) -> Result<Vec<u8>, SendError> {
+    let answer = ::ureq::post(url).send(input).and_then(|mut answer| answer.body_mut().read_to_vec());
+    answer.map_err(|_| SendError::MaybeSent)
 }
 
 impl<T> Losing<T> {
