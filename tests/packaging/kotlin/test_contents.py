@@ -79,7 +79,7 @@ def test_the_jar_does_not_grow(record_property: pytest.RecordProperty) -> None:
             sizes[1] += entry.file_size
     shown = "; ".join(f"{name} {packed / 1000:.0f} ({plain / 1000:.0f})" for name, (packed, plain) in parts.items() if packed > 5000)
     record_property("size", size)
-    assert size <= 680_000, f"{size / 1000:.0f} KB packed (and unpacked): {shown}"
+    assert size <= 850_000, f"{size / 1000:.0f} KB packed (and unpacked): {shown}"
 
 
 def test_the_native_library_exports_its_functions_and_nothing_else(tmp_path: Path) -> None:

@@ -1,12 +1,21 @@
 // Measures us and the peers in one run, and prints how they compare. See tests/bench/README.md.
+import com.nimbusds.jose.JWSAlgorithm
+import com.nimbusds.jose.jwk.Curve
+import com.nimbusds.jose.jwk.ECKey
 import com.nimbusds.oauth2.sdk.AccessTokenResponse
 import com.nimbusds.oauth2.sdk.ClientCredentialsGrant
 import com.nimbusds.oauth2.sdk.Scope
 import com.nimbusds.oauth2.sdk.TokenRequest as NimbusRequest
 import com.nimbusds.oauth2.sdk.auth.ClientSecretPost
+import com.nimbusds.oauth2.sdk.auth.PrivateKeyJWT
 import com.nimbusds.oauth2.sdk.auth.Secret as NimbusSecret
+import com.nimbusds.oauth2.sdk.dpop.DefaultDPoPProofFactory
 import com.nimbusds.oauth2.sdk.http.HTTPResponse
 import com.nimbusds.oauth2.sdk.id.ClientID
+import com.nimbusds.oauth2.sdk.token.DPoPAccessToken
+import dev.remint.Client
+import dev.remint.HttpResponse
+import dev.remint.SigningKey
 import dev.remint.core.Answer
 import dev.remint.core.Core
 import dev.remint.core.Event
@@ -15,13 +24,20 @@ import dev.remint.core.Now
 import dev.remint.core.Operation
 import dev.remint.core.Secret
 import dev.remint.core.SecretBytes
+import dev.remint.core.Step
 import dev.remint.core.TokenRequest
 import dev.remint.core.Want
 import io.ktor.client.request.HttpRequestBuilder
 import java.io.File
 import java.net.URI
 import java.nio.ByteBuffer
+import java.security.SecureRandom
+import java.security.Signature
+import java.security.interfaces.ECPrivateKey
+import java.security.interfaces.ECPublicKey
+import java.util.Base64
 import java.util.concurrent.Callable
+import java.util.concurrent.CompletableFuture
 import java.util.concurrent.CyclicBarrier
 import java.util.concurrent.Executors
 import java.util.zip.ZipFile
@@ -33,6 +49,7 @@ fun main() {
         cachedToken(server.endpoint)
         awaited(server.endpoint)
         steps()
+        signatures()
         coldThreads(server)
         coldStart(server.endpoint)
     }
@@ -132,6 +149,56 @@ private fun steps() {
     )
 }
 
+/** Proofs of possession and client assertions, made and signed with one ES256 key by Java's own provider. */
+private fun signatures() {
+    val pair = SigningKey.generateKey("ES256")
+    val key = ECKey.Builder(Curve.P_256, pair.public as ECPublicKey).privateKey(pair.private as ECPrivateKey).keyID("k1").build()
+    val answer = """{"access_token":"$TOKEN","token_type":"DPoP","expires_in":3600}""".toByteArray()
+    val client = Client(SIGNED, ID) {
+        signingKey(SigningKey.of(pair, keyId = "k1"), ISSUER)
+        dpop(SigningKey.of(pair))
+        http { CompletableFuture.completedFuture(HttpResponse(200, mapOf("content-type" to listOf("application/json")), answer)) }
+    }
+    val factory = DefaultDPoPProofFactory(key, JWSAlgorithm.ES256)
+    val token = DPoPAccessToken(TOKEN)
+    compare(
+        "A proof of possession (DPoP, ES256) for an API request",
+        work("`client.headersBlocking()`, with a cached token") { client.headersBlocking("GET", API) },
+        work("Nimbus `DPoPProofFactory`") { factory.createDPoPJWT("GET", URI(API), token).serialize() },
+    )
+
+    val core = Core(Secret("""{"profile":$SIGNED,"client_id":"$ID","assertion_audience":"$ISSUER","signing_key":{"name":"k1","alg":"ES256","kid":"k1"}}"""))
+    val now = Now(1_700_000_000_000, 1_000_000)
+    val random = SecureRandom()
+    val headers = listOf(Header("content-type", Secret("application/json")))
+    val body = SecretBytes(ANSWER)
+    fun handle(event: Event): Step {
+        val entropy = ByteArray(32).also(random::nextBytes)
+        return core.handle(event, now, ByteBuffer.allocateDirect(entropy.size).put(entropy).flip())
+    }
+    fun assertedToken(): Any? {
+        val sign = handle(Event.Ask(Want(), 0, true, null, null, null)).operations.single() as Operation.Sign
+        val signature = Signature.getInstance("SHA256withECDSAinP1363Format").run { initSign(pair.private); update(sign.input.toByteArray()); sign() }
+        val send = handle(Event.Signed(sign.op, Base64.getUrlEncoder().withoutPadding().encodeToString(signature))).operations.single() as Operation.Send
+        return send.request to handle(Event.Received(send.op, 200, headers, body))
+    }
+    val (grant, endpoint) = ClientCredentialsGrant() to URI("$ISSUER/token")
+    compare(
+        "A token request with `private_key_jwt` (ES256), and its answer read",
+        work("the step machine: `ask`, `signed`, `received`") { assertedToken() },
+        work("Nimbus OAuth 2.0 SDK") {
+            val assertion = PrivateKeyJWT(ClientID(ID), URI(ISSUER), JWSAlgorithm.ES256, pair.private, "k1", null)
+            val sent = NimbusRequest.Builder(endpoint, assertion, grant).build().toHTTPRequest()
+            val received = HTTPResponse(200).apply {
+                setHeader("Content-Type", "application/json")
+                setBody(String(ANSWER))
+            }
+            sent to AccessTokenResponse.parse(received)
+        },
+    )
+    client.close()
+}
+
 /** Threads that all ask at once, with nothing cached. */
 private fun coldThreads(server: TokenServer) {
     server.latencyMillis = 100
@@ -176,6 +243,11 @@ private fun size() {
     }
     limits("Size", own + closures)
 }
+
+private const val ISSUER = "https://auth.example.com"
+private const val API = "https://api.example.com/v1/wallets?page=2"
+private const val SIGNED = """{"name":"signed","title":"Signed","grants":["client_credentials"],
+    "token":{"endpoint":"$ISSUER/token","client_auth":["private_key_jwt"]},"api_origins":["https://api.example.com"]}"""
 
 /** At most 1.2 × two clock reads. */
 private const val TWO_CLOCKS = 0.83
