@@ -245,7 +245,7 @@ private fun size() {
 }
 
 private const val ISSUER = "https://auth.example.com"
-private const val API = "https://api.example.com/v1/wallets?page=2"
+private const val API = "https://api.example.com/v1/wallets"
 private const val SIGNED = """{"name":"signed","title":"Signed","grants":["client_credentials"],
     "token":{"endpoint":"$ISSUER/token","client_auth":["private_key_jwt"]},"api_origins":["https://api.example.com"]}"""
 
