@@ -116,7 +116,7 @@ fn rapidomize_has_a_code_flow_by_header_or_body_and_api_tokens() {
     assert_eq!(config.missing_lifetime, MissingLifetime::Assume(7_200_000));
     let authorization = config.authorization.unwrap();
     assert_eq!(
-        (authorization.endpoint.as_str(), authorization.issuer, authorization.iss_required),
+        (authorization.endpoint.unwrap().as_str(), authorization.issuer, authorization.iss_required),
         ("https://auth.example/authorize", None, false)
     );
     assert_eq!((config.attach.scheme.as_deref(), config.attach.insecure_query), (Some("Bearer"), None));

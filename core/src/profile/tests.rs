@@ -181,7 +181,8 @@ fn a_wrong_document_is_refused_with_pointer_finding_and_what_is_allowed() {
             "/grants",
             json!([]),
             "/grants",
-            "`/grants` is empty: `client_credentials`, `authorization_code`, `basic_get` or `api_token` is allowed in it",
+            "`/grants` is empty: `client_credentials`, `authorization_code`, `device_code`, `ciba`, `token_exchange`, \
+             `jwt_bearer`, `basic_get` or `api_token` is allowed in it",
         ),
         (
             "/grants",
@@ -342,13 +343,22 @@ fn a_wrong_document_is_refused_with_pointer_finding_and_what_is_allowed() {
 
 #[test]
 fn a_section_that_a_grant_needs_is_missed() {
-    for section in ["token", "authorization", "api_token"] {
-        let mut document = full();
+    let mut document = full();
+    // Metadata would tell what is missing.
+    document.as_object_mut().unwrap().remove("discovery");
+    document["grants"] = json!(["authorization_code", "device_code", "api_token"]);
+    for section in ["token", "authorization", "endpoints", "api_token"] {
+        let mut document = document.clone();
         document.as_object_mut().unwrap().remove(section);
         // The variables that stand in the section are not what is wrong.
         let error = refused(&document);
         assert_eq!(error.pointer(), Some(&*format!("/{section}")), "{error}");
         assert!(error.message().contains("needs it"), "{error}");
+    }
+    for section in ["token", "authorization"] {
+        let mut document = document.clone();
+        document[section].as_object_mut().unwrap().remove("endpoint");
+        assert_eq!(refused(&document).message(), format!("`/{section}/endpoint` is missing"));
     }
 }
 
@@ -431,6 +441,22 @@ fn full() -> Value {
             "missing_lifetime": 60,
             "soft_margin": 30,
             "rotation_grace": 5,
+            "assertion": {
+                "issuer": "{text}",
+                "subject": "x",
+                "audience": "{base_url}",
+                "scope": true,
+                "claims": {"box_sub_type": "user"},
+            },
+        },
+        "discovery": {"issuer": "{base_url}", "forms": ["oauth-authorization-server", "openid-configuration"]},
+        "endpoints": {
+            "device_authorization": "{base_url}/device",
+            "backchannel_authentication": "{base_url}/ciba",
+            "pushed_authorization_request": "{base_url}/par",
+            "introspection": "{base_url}/introspect",
+            "revocation": "{base_url}/revoke",
+            "registration": "{base_url}/register",
         },
         "authorization": {
             "endpoint": "{base_url}/authorize",
