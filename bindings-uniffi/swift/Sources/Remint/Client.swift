@@ -292,8 +292,8 @@ public final class Client: Sendable {
     /// between two questions are the server's. A caller who is cancelled, or whose time is over, ends the asking.
     ///
     /// - Parameters:
-    ///   - session: What ``deviceAuthorization(scope:parameters:timeout:)`` or ``backchannelAuthentication`` gave. It may
-    ///     come out of another process.
+    ///   - session: The ``DeviceAuthorization/session`` or ``BackchannelAuthentication/session``. It may come out of another
+    ///     process.
     ///   - subject: The person, by your own name for them; this client's subject unless given.
     ///   - timeout: How long to wait; until the code or request runs out unless given.
     ///   - onRotated: Called with the refresh token, and later with each that replaces it, before the access token is

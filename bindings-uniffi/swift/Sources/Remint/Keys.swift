@@ -45,7 +45,7 @@ public struct SigningKey: Sendable {
 
 /// A key that tokens are bound to (DPoP, RFC 9449): whoever has stolen a token cannot use it without the key.
 ///
-/// On Apple platforms ``generate(_:)`` makes one. Elsewhere swift-crypto's `P256.Signing.PrivateKey()` or a service of
+/// On Apple platforms `DPoPKey.generate()` makes one. Elsewhere swift-crypto's `P256.Signing.PrivateKey()` or a service of
 /// yours holds it.
 public struct DPoPKey: Sendable {
     /// `ES256`, `ES384`, `EdDSA`, `RS256` or `PS256` (RFC 7518 section 3.1).
