@@ -30,7 +30,23 @@ def authorize(url, redirect_uri, user, *, consents=True, cookies=None):
     raise AssertionError(f"after {PAGES} pages the browser is still at {url.split('?')[0]}")
 
 
-def fill(page, url, user, consents):
+def visit(url, user, user_code):
+    """Opens the page for a device's code, and says yes until there is nothing left to say."""
+    cookies = CookieJar(DefaultCookiePolicy(secure_protocols=("http", "https")))
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies))
+    form = None
+    for _ in range(PAGES):
+        with opener.open(url, form, timeout=10) as answer:
+            page, url = answer.read().decode(), answer.url
+        reader = FormReader()
+        reader.feed(page)
+        if reader.action is None:
+            return
+        url, form = fill(page, url, user, True, user_code)
+    raise AssertionError(f"after {PAGES} pages the browser is still at {url.split('?')[0]}")
+
+
+def fill(page, url, user, consents, user_code=None):
     """Where the page's form goes, and what a person would put into it."""
     reader = FormReader()
     reader.feed(page)
@@ -40,6 +56,8 @@ def fill(page, url, user, consents):
     for kind, name, value in reader.fields:
         if name in ("login", "username") and kind != "submit":
             fields[name] = user["name"]
+        elif name == "user_code" and kind != "hidden":
+            fields[name] = user_code
         elif kind == "password":
             fields[name] = user["password"]
         elif kind == "hidden" or name == "cancel" and not consents or (name in ("allow", "accept") or kind == "checkbox") and consents:

@@ -59,6 +59,7 @@ CLIENTS = {
         "grants": CODE,
         "request_object": True,
     },
+    "detailed": {"secret": "with details", "method": "client_secret_basic", "grant": "authorization_code", "grants": CODE, "details": ["payment"]},
     "signed-answer": {"secret": "asks for a JWT", "method": "client_secret_basic", "grant": "authorization_code", "grants": CODE, "jarm": True},
     "fapi": {
         "secret": None,

@@ -10,10 +10,10 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length",
 
 
 class Front:
-    """Listens on a free loopback port. `token_path` is what it counts, `is_active` says whether a token is good."""
+    """Listens on a free loopback port. `token_paths` are what it counts, `is_active` says whether a token is good."""
 
-    def __init__(self, token_path, is_active, jwks):
-        self.token_path = token_path
+    def __init__(self, token_paths, is_active, jwks):
+        self.token_paths = token_paths
         self.is_active = is_active
         self.jwks = jwks
         self.counts = {"token": 0, "api": 0}
@@ -59,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
         elif path.startswith("/peers/jwks/"):
             self.send_json(self.front.jwks(path.removeprefix("/peers/jwks/")))
         else:
-            if path == self.front.token_path:
+            if path in self.front.token_paths:
                 self.front.count("token")
             self.pass_on(body)
 

@@ -126,6 +126,11 @@ class Host:
             self.secrets.update(key.pem.splitlines()[1:-1])
             # In PEM for a language that has something to read it with, and otherwise held elsewhere.
             options["signing_key"] = {"pem": key.pem, "alg": key.alg, "kid": own.kid, "url": f"{peer.keys.signer.url}/{name}"}
+        if certificate := peer.keys.certificates.get(client_id):
+            options["client_certificate"] = {"certificate": str(certificate.path), "key": str(certificate.key_path)}
+            options["ca"] = str(peer.keys.authority.path)
+        if client.get("dpop"):
+            options.setdefault("dpop", {"generate": True})
         if client.get("alg"):
             options.setdefault("assertion_audience", peer.assertion_audience)
         self.clients += 1
@@ -156,16 +161,54 @@ class RemoteClient:
         """What so many callers get at once."""
         return [self.keep(token) for token in self.host.tell("tokens", client=self.name, callers=callers)]
 
-    def call(self, url):
+    def call(self, url, **words):
         """The status of one API request."""
-        return self.host.tell("call", client=self.name, url=url)
+        return self.host.tell("call", client=self.name, url=url, **words)
 
-    def authorize(self, peer, scope="read", **manners):
+    def authorize(self, peer, scope="read", words=None, **manners):
         """The session, and the URL that the browser comes back with."""
-        answer = self.host.tell("authorization_url", client=self.name, redirect_uri=peer.addresses["redirect_uri"], scope=scope)
+        answer = self.host.tell("authorization_url", client=self.name, redirect_uri=peer.addresses["redirect_uri"], scope=scope, **(words or {}))
+        self.host.last_url = answer["url"]
         callback = peer.authorize(answer["url"], **manners)
         self.host.secrets.update([answer["session"], *parse_qs(urlsplit(callback).query).get("code", [])])
         return answer["session"], callback
+
+    def device_authorization(self, scope="read"):
+        """What a person is shown, and the session."""
+        return self.begun(self.host.tell("device_authorization", client=self.name, scope=scope))
+
+    def backchannel(self, login_hint, scope="read", binding_message=None):
+        """A request that a person answers elsewhere: its session."""
+        words = {"login_hint": login_hint, "scope": scope, "binding_message": binding_message}
+        return self.begun(self.host.tell("backchannel", client=self.name, **{name: word for name, word in words.items() if word is not None}))
+
+    def begun(self, answer):
+        self.host.secrets.add(answer["session"])
+        self.host.check({name: value for name, value in answer.items() if name == "shown"})
+        return answer
+
+    def poll(self, session, subject="ann"):
+        """Waits for a person: the subject's client and its first token."""
+        view = f"{self.name}, {subject}"
+        token = self.keep(self.host.tell("poll", client=self.name, view=view, session=session, subject=subject))
+        return RemoteClient(self.host, view), token
+
+    def introspect(self, token):
+        return self.host.tell("introspect", client=self.name, token=token)
+
+    def revoke(self, **arguments):
+        self.host.tell("revoke", client=self.name, **arguments)
+
+    def with_resource(self, *resource):
+        view = f"{self.name}, {' '.join(resource)}"
+        self.host.tell("with_resource", client=self.name, resource=list(resource), view=view)
+        return RemoteClient(self.host, view)
+
+    def with_subject(self, subject, **tokens):
+        """The client of a subject whose tokens the host holds."""
+        view = f"{self.name}, {subject}"
+        self.host.tell("with_subject", client=self.name, subject=subject, view=view, **tokens)
+        return RemoteClient(self.host, view)
 
     def exchange(self, callback, session, subject="ann"):
         """Ends an authorization: the subject's client and its first token."""

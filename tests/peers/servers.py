@@ -33,6 +33,8 @@ class Peer:
     traits = frozenset()
     # Who asks what a token is worth.
     introspector = None
+    # Where its issuer is, as its metadata says, beside its base URL.
+    issuer_path = ""
     # How it reads Basic: form-encoded (RFC 6749 section 2.3.1), or as it is.
     basic = "client_secret_basic"
 
@@ -80,6 +82,15 @@ class Peer:
         return self.addresses["base_url"]
 
     @property
+    def tls_base_url(self):
+        return self.addresses["tls_url"]
+
+    @property
+    def nonced_url(self):
+        """Where proofs of possession need a nonce."""
+        return self.base_url
+
+    @property
     def assertion_audience(self):
         """Whom client assertions are for: the issuer (RFC 7523 as revised for its audience)."""
         return self.base_url
@@ -107,8 +118,15 @@ class Peer:
         self.post("revocation_endpoint", client_id, token=token)
 
     def is_active(self, token, client_id=None):
+        return self.claims(token, client_id)["active"]
+
+    def claims(self, token, client_id=None):
         """RFC 7662."""
-        return json.loads(self.post("introspection_endpoint", self.introspector or client_id, token=token))["active"]
+        return json.loads(self.post("introspection_endpoint", self.introspector or client_id, token=token))
+
+    def approve(self, asked):
+        """A person with a device's code."""
+        browser.visit(asked["verification_uri_complete"] or asked["verification_uri"], USER, asked["user_code"])
 
     def forget(self, token):
         """Ends an access token before its time, and nothing else with it: no endpoint of theirs does that."""
@@ -153,6 +171,7 @@ class OidcProvider(Peer):
 
 class DjangoOAuthToolkit(Peer):
     kind = "django-oauth-toolkit"
+    issuer_path = "/o"
     traits = frozenset({"form-encoded", "wrong secret is invalid_client", "iss", "refuses", "public refresh", "revocation ends the grant", "refuses scope", "standard errors"})
 
     def __init__(self, keys, grace):
@@ -168,11 +187,12 @@ class Fronted(Peer):
     """A server that can't be asked what it saw: it stands behind a front of ours."""
 
     token_path = ""
+    token_paths = property(lambda self: {self.token_path})
     introspector = "api"
 
     def __init__(self, keys, stack):
         super().__init__(keys)
-        self.front = Front(self.token_path, self.is_active, keys.jwks)
+        self.front = Front(self.token_paths, self.is_active, keys.jwks)
         stack.callback(self.front.stop)
         self.addresses |= self.front.addresses()
 
@@ -202,7 +222,7 @@ class Spring(Fronted):
         ports = self.first_line(60)
         self.front.pass_on_to(ports["port"])
         self.locate(
-            self.front.url, token=self.token_path, authorization="/oauth2/authorize", revocation="/oauth2/revoke", introspection="/oauth2/introspect"
+            self.front.url, token=self.token_path, authorization="/oauth2/authorize", revocation="/oauth2/revoke", introspection="/oauth2/introspect", userinfo="/userinfo"
         )
         self.addresses["tls_url"] = f"https://127.0.0.1:{ports['tls_port']}"
 
@@ -255,8 +275,12 @@ class Keycloak(Fronted):
         token = json.loads(request(f"{root}/realms/master/protocol/openid-connect/token", urlencode(form).encode()))["access_token"]
         request(f"{root}/admin/realms", realm("remint", self.keys), authorization=f"Bearer {token}")
         self.front.pass_on_to(self.port)
-        paths = {"token": "/token", "authorization": "/auth", "revocation": "/revoke", "introspection": "/token/introspect"}
+        paths = {"token": "/token", "authorization": "/auth", "revocation": "/revoke", "introspection": "/token/introspect", "userinfo": "/userinfo"}
         self.locate(f"{self.front.url}/realms/remint", **{name: f"/protocol/openid-connect{path}" for name, path in paths.items()})
+
+    @property
+    def tls_base_url(self):
+        return f"{self.addresses['tls_url']}/realms/remint"
 
     def stop(self):
         self.process.terminate()
@@ -284,6 +308,12 @@ class Glewlwyd(Fronted):
         self.front.pass_on_to(self.port)
         paths = {"token": "/token", "authorization": "/auth", "revocation": "/revoke", "introspection": "/introspect"}
         self.locate(f"{self.front.url}/api/oidc", **paths)
+
+    token_paths = {"/api/oidc/token", "/api/nonced/token"}
+
+    @property
+    def nonced_url(self):
+        return f"{self.front.url}/api/nonced"
 
     @property
     def assertion_audience(self):

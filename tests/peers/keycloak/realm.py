@@ -59,6 +59,8 @@ def client(client_id, described, keys):
     }
     if method == "private_key_jwt":
         attributes |= {"use.jwks.string": True, "jwks.string": json.dumps(keys.jwks(client_id)), "token.endpoint.auth.signing.alg": described["alg"]}
+    if described.get("request_object"):
+        attributes |= {"request.object.required": "request only", "request.object.signature.alg": described["alg"]}
     if method == "client_secret_jwt":
         attributes |= {"token.endpoint.auth.signing.alg": described["alg"]}
     if method == "tls_client_auth":

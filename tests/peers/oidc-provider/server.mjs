@@ -107,7 +107,7 @@ const provider = new Provider(issuer, {
 });
 
 /** A client as RFC 7591 describes it. */
-function metadata([client_id, { secret, method, alg, grants, jwks, subject, par, dpop, request_object, jarm }]) {
+function metadata([client_id, { secret, method, alg, grants, jwks, subject, par, dpop, request_object, jarm, details }]) {
   return {
     client_id,
     client_secret: secret ?? undefined,
@@ -122,6 +122,7 @@ function metadata([client_id, { secret, method, alg, grants, jwks, subject, par,
     require_pushed_authorization_requests: par,
     dpop_bound_access_tokens: dpop,
     ...(request_object ? { require_signed_request_object: true, request_object_signing_alg: alg } : {}),
+    ...(details ? { authorization_details_types: details } : {}),
     ...(jarm ? { authorization_signed_response_alg: "RS256" } : {}),
     ...(grants.some((grant) => grant.endsWith("ciba")) ? { backchannel_token_delivery_mode: "poll" } : {}),
   };
