@@ -43,16 +43,30 @@ export type Answer =
   | Wait
   | { readonly headers: readonly [string, string][] }
   | { readonly done: Done }
+  | Again
   | Failure
   | Verdict;
 
+/** The token is good and its proof was not: attach with this call, and send the request once more. */
+export interface Again {
+  readonly again: string;
+}
+
 export type Verdict = "pass" | "retry" | "give_up";
 
-/** What a flow ends with: `url` and `session`, or `url` and `headers`, or nothing. */
+/** What a flow ends with: `url` and `session`, or `url` and `headers`, what to show a person, what is known of a token, or nothing. */
 export interface Done {
   readonly url?: string;
   readonly session?: string;
   readonly headers?: readonly [string, string][];
+  readonly user_code?: string;
+  readonly verification_uri?: string;
+  readonly verification_uri_complete?: string;
+  readonly qr_text?: string;
+  readonly expires_in?: number;
+  readonly interval?: number;
+  readonly active?: boolean;
+  readonly introspection?: string;
 }
 
 /** One HTTP request. */
@@ -73,6 +87,7 @@ export type StoreCommand = { readonly key: string } & (
 export type Operation = { readonly flight: string; readonly until: number } & (
   | { readonly send: string; readonly request: HttpRequest; readonly tls_id?: string; readonly cap: number }
   | { readonly provide: string; readonly what: "client_secret" | "client_assertion" }
+  | { readonly provide: string; readonly what: "subject_token" | "actor_token" | "assertion"; readonly subject?: string }
   | { readonly provide: string; readonly what: "rotated"; readonly subject?: string; readonly refresh_token: string }
   | { readonly sign: string; readonly key: string; readonly alg: string; readonly input: string }
   | ({ readonly store: string } & StoreCommand)

@@ -1,14 +1,16 @@
-import type { Answer, Core, Done, Notice, Operation, Step, Use, Wait } from "./core.js";
+import type { ClientCertificate } from "./certificate.js";
+import type { Again, Answer, Core, Done, Notice, Operation, Step, Use, Verdict, Wait } from "./core.js";
 import { type Failure, inCamelCase, misuse, toError } from "./errors.js";
 import type { Clock, Host, Http } from "./options.js";
-import type { Algorithm } from "./signing.js";
+import type { Algorithm, Signer } from "./signing.js";
 import { Token, originOf } from "./token.js";
-import { type FailureKind, TransportFailure, failureKind, isCertificateFailure, readBody } from "./transport.js";
+import { type FailureKind, TransportFailure, failureKind, hintOf, readBody } from "./transport.js";
 
-/** Whose token: the client's own, unless it names a subject or a scope set. */
+/** Whose token: the client's own, unless it names a subject, a scope set or resources. */
 export interface Want {
   readonly subject?: string;
   readonly scope?: readonly string[];
+  readonly resource?: readonly string[];
 }
 
 /** One wish, and the lease that answers it without a look into the core. */
@@ -110,28 +112,30 @@ export class Driver {
 
   /** A token for a caller, who may give up; the flight that they wait for goes on for the others. */
   async acquire(view: View, ask: Ask, signal?: AbortSignal | null, wait?: Wait): Promise<Token> {
-    for (;;) {
-      signal?.throwIfAborted();
-      const cause = wait !== undefined && this.#flights.has(wait.wait) ? await this.#settled(wait, signal) : undefined;
-      const answer = this.handle({ ask: { ...ask, want: view.want, after: wait?.wait } }) as Use | Failure | Wait;
-      if ("use" in answer) return this.#keep(view, answer, wait !== undefined);
-      if ("fail" in answer) {
-        const failure = inCamelCase(answer);
-        throw toError(isCertificateFailure(cause) ? { hint: CERTIFICATE_HINT, ...failure } : failure, cause);
-      }
-      wait = answer;
-      const flight = this.#flights.get(wait.wait);
-      if (flight !== undefined) flight.key ??= view.key;
-    }
+    const question = (after?: string) => ({ ask: { ...ask, want: view.want, after } });
+    const [use, waited] = await this.#ask<Use>(question, signal, view, wait);
+    return this.#keep(view, use, waited);
   }
 
-  /** A token and what to put on one request: headers, or a URL that holds it. */
-  async attach(view: View, ask: Ask, request: Request, signal?: AbortSignal | null): Promise<{ call: string } & Attached> {
+  /** Carries a flow through to its value. */
+  async run(flow: object, deadline: number | undefined, signal?: AbortSignal): Promise<Done> {
+    const [{ done }] = await this.#ask<{ done: Done }>((after) => ({ start: { flow, deadline, after } }), signal);
+    return done;
+  }
+
+  /** A token and what to put on one request: headers, or a URL that holds it. With `again` the request has only a new proof. */
+  async attach(
+    view: View,
+    ask: Ask,
+    request: Request,
+    signal?: AbortSignal | null,
+    again?: string,
+  ): Promise<{ call: string } & Attached> {
     // The token may be withdrawn between the two steps: then there is another.
     for (let attempt = 0; attempt < 3; attempt++) {
       const lease = attempt === 0 && ask.call === undefined ? this.fresh(view) : undefined;
-      const { call } = originOf(lease?.token ?? (await this.acquire(view, ask, signal)));
-      const attached = this.attached(view, call, request);
+      const call = (attempt === 0 && again) || originOf(lease?.token ?? (await this.acquire(view, ask, signal))).call;
+      const attached = await this.attached(view, call, request, signal);
       if (attached !== undefined) return { call, ...attached };
     }
     const message = "the token was withdrawn three times while this request was prepared: send it again";
@@ -139,11 +143,31 @@ export class Driver {
   }
 
   /** What to put on one request with a token in hand; nothing if that was withdrawn. */
-  attached({ want }: View, call: string, request: Request): Attached | undefined {
-    const answer = this.handle({ attach: { want, call, ...request } }) as Attached | { done: Attached } | Failure | "retry";
+  async attached({ want }: View, call: string, request: Request, signal?: AbortSignal | null): Promise<Attached | undefined> {
+    const question = (after?: string) => ({ attach: { want, call, ...request, after } });
+    const [answer] = await this.#ask<Attached | { done: Attached } | "retry">(question, signal);
     if (answer === "retry") return undefined;
-    if ("fail" in answer) throw toError(inCamelCase(answer));
     return "done" in answer ? answer.done : answer;
+  }
+
+  /** What an API's answer says about the token. Throws where a person has to sign in again. */
+  answered({ want }: View, call: string, url: string, status: number, headers: [string, string][]): Verdict | Again {
+    const answer = this.handle({ answered: { want, call, url, status, headers } }) as Verdict | Again | Failure;
+    if (typeof answer === "object" && "fail" in answer) throw toError(inCamelCase(answer));
+    return answer;
+  }
+
+  /** Goes on with other keys or another certificate. */
+  renew(keys: Readonly<Record<string, Signer>>, certificate?: ClientCertificate): void {
+    const { certificate: held, signers } = this.#host;
+    if (certificate !== undefined && held === undefined) {
+      throw misuse("this client was made without `clientCertificate`: make another with one");
+    }
+    const told = Object.entries(keys).map(([option, { key }]) => [option, JSON.stringify(key)]);
+    for (const { key, sign } of Object.values(keys)) signers.set(key.name, sign);
+    const tls_id = certificate === undefined ? undefined : held!.replace(certificate);
+    const failure = this.handle({ renewed: { ...Object.fromEntries(told), tls_id } }) as Failure | undefined;
+    if (failure !== undefined) throw toError(inCamelCase(failure));
   }
 
   /** No new work; resolves when what was under way has ended. */
@@ -152,13 +176,42 @@ export class Driver {
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
 
+  /** Asks, and asks again when what there was to wait for is over. Says whether it had to wait. */
+  async #ask<A extends object | string>(
+    question: (after?: string) => object,
+    signal?: AbortSignal | null,
+    view?: View,
+    wait?: Wait,
+  ): Promise<[answer: A, waited: boolean]> {
+    for (this.#lookAtFiles(); ; ) {
+      signal?.throwIfAborted();
+      const cause = wait !== undefined && this.#flights.has(wait.wait) ? await this.#settled(wait, signal) : undefined;
+      const answer = this.handle(question(wait?.wait)) as A | Failure | Wait;
+      if (typeof answer === "object" && "fail" in answer) throw toError({ ...hintOf(cause), ...inCamelCase(answer) }, cause);
+      if (typeof answer !== "object" || !("wait" in answer)) return [answer, wait !== undefined];
+      wait = answer;
+      const flight = this.#flights.get(wait.wait);
+      if (flight !== undefined) flight.key ??= view?.key;
+    }
+  }
+
+  /** Before anything is sent: a certificate may have been replaced on disk. */
+  #lookAtFiles(): void {
+    const tls_id = this.#host.certificate?.renewed();
+    if (tls_id !== undefined) this.handle({ renewed: { tls_id } });
+  }
+
   #follow(step: Step): Answer | undefined {
     // Known before anything else happens: a flight may be over in the very step that began it.
     if (typeof step.answer === "object" && "wait" in step.answer) this.#flight(step.answer.wait);
     for (const operation of step.operations ?? []) {
       if ("sleep" in operation) {
         const { sleep: flight, until } = operation;
-        this.#at(until, () => this.handle({ tick: { flight } }), false);
+        const wake = () => {
+          this.#lookAtFiles();
+          this.handle({ tick: { flight } });
+        };
+        this.#at(until, wake, false);
       } else {
         const { answer } = step;
         if (typeof answer === "object" && "use" in answer) this.#flight(operation.flight).key = answer.key;
@@ -209,9 +262,8 @@ export class Driver {
         if (operation.what === "rotated") {
           await this.onRotated.get(operation.subject)?.(operation.refresh_token, operation.subject);
         } else {
-          const name = operation.what === "client_secret" ? "clientSecret" : "clientAssertion";
-          value = await this.#host[name]?.();
-          if (typeof value !== "string") throw misuse(`the function \`${name}\` must give a string`);
+          value = await this.#host.provide[operation.what]?.("subject" in operation ? operation.subject : undefined);
+          if (typeof value !== "string") throw misuse(`the function that gives the ${operation.what.replace("_", " ")} must give a string`);
         }
         return this.#event({ provided: { op, value } });
       });
@@ -222,10 +274,10 @@ export class Driver {
         return this.#event({ stored: { op, result: await this.#host.store.handle(command) } });
       });
     } else {
-      const { sign: op, alg, input } = operation;
+      const { sign: op, key, alg, input } = operation;
       this.#run(op, operation, async () => {
-        const bytes = await this.#host.sign?.(Buffer.from(input), alg as Algorithm);
-        if (!(bytes instanceof Uint8Array)) throw misuse("the function `signingKey.sign` must give the signature's bytes");
+        const bytes = await this.#host.signers.get(key)?.(Buffer.from(input), alg as Algorithm);
+        if (!(bytes instanceof Uint8Array)) throw misuse("the function `sign` of a key must give the signature's bytes");
         return this.#event({ signed: { op, signature: Buffer.from(bytes).toString("base64url") } });
       });
     }
@@ -363,4 +415,3 @@ export class Driver {
 const MAX_TIMER = 3_600_000;
 /** Whoever holds more tokens than this asks the core for the others. */
 const MAX_LEASES = 10_000;
-const CERTIFICATE_HINT = "the server's certificate is not trusted: pass its authority as `ca`, or your proxy as `proxy`";

@@ -11,6 +11,8 @@ export interface Failure {
   readonly pointer?: string;
   readonly lifetime?: number;
   readonly ambiguous?: boolean;
+  readonly acr_values?: string;
+  readonly max_age?: number;
 }
 
 /** The method that `console.log` and `util.inspect` ask. */
@@ -39,6 +41,10 @@ export class RemintError extends Error {
   readonly lifetime: number | undefined;
   /** Whether a refused refresh token may have been spent by an earlier request whose answer was lost. */
   readonly ambiguous: boolean;
+  /** The authentication that an API asks for, space-separated, for `insufficient_user_authentication` (RFC 9470 section 3). */
+  readonly acrValues: string | undefined;
+  /** How many seconds ago the person may have signed in at most, for the same. */
+  readonly maxAge: number | undefined;
 
   constructor(failure: Failure, cause?: unknown) {
     const { message, hint, retry_after: retryAfter, lifetime } = failure;
@@ -55,6 +61,8 @@ export class RemintError extends Error {
     this.pointer = failure.pointer;
     this.lifetime = lifetime === undefined ? undefined : lifetime / 1000;
     this.ambiguous = failure.ambiguous ?? false;
+    this.acrValues = failure.acr_values;
+    this.maxAge = failure.max_age;
   }
 
   /** What `console.log` shows. The cause is the host's own: it may hold a whole request, so it is only named. */
@@ -102,8 +110,11 @@ export function inCamelCase(failure: Failure): Failure {
   const { fail, message } = failure;
   if (!NAMING.includes(fail)) return failure;
   const names = / is not known: /.test(message) ? /`[^`]+`/g : /(?:option|exceed|set|in|raise|beside) `(?!parameters\.)[^`]+`/g;
-  const camel = (name: string) => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-  return { ...failure, message: message.replace(names, camel).replace("`aside`", "`backgroundRefresh`") };
+  return { ...failure, message: message.replace(names, toCamelCase).replace("`aside`", "`backgroundRefresh`") };
+}
+
+export function toCamelCase(name: string): string {
+  return name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
 const NAMING = ["invalid_option", "origin_not_allowed", "cache_full"];

@@ -12,14 +12,14 @@ export async function call(driver: Driver, view: View, input: string | URL | Req
   const { want } = view;
   const wish = JSON.stringify(want);
 
-  for (let repeated: string | undefined; ; ) {
+  for (let repeated: string | undefined, again: string | undefined; ; ) {
     const hop: Hop = {
       url: new URL(url),
       method: (init.method ?? request?.method ?? "GET").toUpperCase(),
       headers: new Headers(init.headers ?? request?.headers),
       body,
     };
-    const { call, headers } = await driver.attach(view, { call: repeated }, line(hop), signal);
+    const { call, headers } = await driver.attach(view, { call: repeated }, line(hop), signal, again);
     let ours: typeof headers | undefined = headers;
     let response: Response;
 
@@ -47,24 +47,33 @@ export async function call(driver: Driver, view: View, input: string | URL | Req
         for (const name of CREDENTIALS) hop.headers.delete(name);
         ours = undefined;
       } else if (ours !== undefined) {
-        ours = driver.attached(view, call, line(hop))?.headers ?? ours;
+        // A proof is for one address.
+        ours = (await driver.attached(view, call, line(hop), signal))?.headers ?? ours;
       }
     }
 
-    // The core has to hear of every refusal, and of the first answer after one that is none.
-    if (ours === undefined || (response.status !== 401 && !driver.refused.has(wish))) return response;
-    if (driver.refused.size > MAX_REFUSED) driver.refused.clear();
-    if (response.status === 401) driver.refused.add(wish);
-    else driver.refused.delete(wish);
+    // The core has to hear of every refusal, of the first answer after one that is none, and of every nonce.
     const { status } = response;
-    const verdict = driver.handle({ answered: { want, call, url: hop.url.href, status, headers: [...response.headers] } });
-    if (verdict !== "retry") return response;
+    const isRefusal = status === 401 || status === 403 || response.headers.has("dpop-nonce");
+    if (ours === undefined || (!isRefusal && !driver.refused.has(wish))) return response;
+    if (driver.refused.size > MAX_REFUSED) driver.refused.clear();
+    if (status === 401) driver.refused.add(wish);
+    else driver.refused.delete(wish);
+    let verdict: ReturnType<Driver["answered"]>;
+    try {
+      verdict = driver.answered(view, call, hop.url.href, status, [...response.headers]);
+    } catch (error) {
+      await response.body?.cancel();
+      throw error;
+    }
+    if (verdict === "pass" || verdict === "give_up") return response;
     if (!isReplayable(body)) {
       driver.notify({ notice: "body_not_replayable" });
       return response;
     }
     await response.body?.cancel();
-    repeated = call;
+    again = typeof verdict === "object" ? verdict.again : undefined;
+    if (again === undefined) repeated = call;
   }
 }
 

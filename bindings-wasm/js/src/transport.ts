@@ -1,3 +1,4 @@
+import type { Agent } from "node:https";
 import type { HttpAnswer } from "./options.js";
 
 export type FailureKind = "not_sent" | "maybe_sent" | "timeout" | "too_large" | "host_error";
@@ -31,8 +32,21 @@ export function failureKind(error: unknown): FailureKind {
   return NEVER_LEFT.test(innermostCode(error)) || isCertificateFailure(error) ? "not_sent" : "maybe_sent";
 }
 
+/** What a person should look at, where the host's own error says more than the core can know. */
+export function hintOf(error: unknown): { hint?: string } {
+  if (error instanceof UnreadableFile) return { hint: error.message };
+  return isCertificateFailure(error) ? { hint: CERTIFICATE_HINT } : {};
+}
+
+/** A credential's file that is not there, or not ours to read. */
+export class UnreadableFile extends Error {
+  constructor(path: string, cause: unknown) {
+    super(`the file \`${path}\` can't be read (${(cause as { code?: string }).code})`);
+  }
+}
+
 /** Whether the server's certificate was refused. */
-export function isCertificateFailure(error: unknown): boolean {
+function isCertificateFailure(error: unknown): boolean {
   return CERTIFICATE.test(innermostCode(error));
 }
 
@@ -42,17 +56,25 @@ export interface Tls {
   readonly proxy?: string | undefined;
 }
 
-/** Like `fetch`, with certificate authorities or a proxy of the user's: the global one can't be told of either. */
-export function fetchWith({ ca, proxy }: Tls): typeof fetch {
+/** Connections with certificate authorities, a client certificate or a proxy of the user's. They are shared with no other agent's. */
+export function agentFor({ ca, proxy, cert, key }: Tls & { cert?: string; key?: string }): Agent {
+  const https = require("node:https") as typeof import("node:https");
+  const own = Object.entries({ ca: ca as string | Buffer, cert, key }).filter(([, value]) => value !== undefined);
+  const agent = new https.Agent({ ...Object.fromEntries(own), keepAlive: true });
+  if (proxy !== undefined) Object.assign(agent, { createConnection: tunnel(new URL(proxy)) });
+  return agent;
+}
+
+/** Like `fetch`, over the connections of an agent: the global one can't be told of any. The agent is asked for at each request. */
+export function fetchOver(agentNow: () => Agent): typeof fetch {
   const https = require("node:https") as typeof import("node:https");
   const { Readable } = require("node:stream") as typeof import("node:stream");
-  const agent = new https.Agent({ ...(ca === undefined ? {} : { ca: ca as string | Buffer }), keepAlive: true });
-  if (proxy !== undefined) Object.assign(agent, { createConnection: tunnel(new URL(proxy)) });
   return async (input, init) => {
     const request = new Request(input, init);
     if (!request.url.startsWith("https:")) return fetch(request);
     const headers = { "accept-encoding": "identity", ...Object.fromEntries(request.headers) };
     const body = request.body === null ? undefined : Buffer.from(await request.arrayBuffer());
+    const agent = agentNow();
     return new Promise((resolve, reject) => {
       const { method, signal } = request;
       const outgoing = https.request(request.url, { agent, method, headers, signal }, (answer) => {
@@ -101,3 +123,4 @@ function innermostCode(error: unknown): string {
 
 const NEVER_LEFT = /^(ECONNREFUSED|ENOTFOUND|EAI_[A-Z]+|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|ERR_SSL_.*|EPROTO)$/;
 const CERTIFICATE = /^(CERT_.*|ERR_TLS_CERT_.*|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_.*|HOSTNAME_MISMATCH)$/;
+const CERTIFICATE_HINT = "the server's certificate is not trusted: pass its authority as `ca`, or your proxy as `proxy`";

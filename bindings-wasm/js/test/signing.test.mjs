@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createPrivateKey, generateKeyPairSync, verify } from "node:crypto";
 import test from "node:test";
-import { Client } from "remint";
+import { Client, generateKey } from "remint";
 import { ManualClock, tokenAnswer } from "./world.mjs";
 
 const PROFILE = {
@@ -68,6 +68,33 @@ for (const [alg, keys, key, hash, how] of [
   });
 }
 
+test("an RSA key that nobody says more about signs with the better algorithm", async () => {
+  const { client, assertions } = world({ signingKey: rsa.privateKey, assertionAudience: "https://a" });
+  await client.token();
+  assert.equal(signed(assertions[0]).header.alg, "PS256");
+});
+
+test("keys that are made here leave as JWK or PEM, and come back", async () => {
+  for (const alg of ["ES256", "ES384", "EdDSA"]) {
+    const made = generateKey(alg);
+    for (const key of [made, made.export({ format: "jwk" }), made.export({ format: "pem", type: "pkcs8" })]) {
+      const { client, assertions } = world({ signingKey: key, assertionAudience: "https://a" });
+      await client.token();
+      assert.equal(signed(assertions[0]).header.alg, alg);
+    }
+  }
+  assert.throws(() => generateKey("HS256"), { code: "invalid_option" });
+});
+
+test("a key is replaced without a restart", async () => {
+  const { client, assertions } = world({ signingKey: { key: p256.privateKey, kid: "old" }, assertionAudience: "https://a" });
+  await client.token();
+  client.renew({ signingKey: { key: ed.privateKey, kid: "new" } });
+  await client.token({ force: true });
+  assert.deepEqual(assertions.map((assertion) => signed(assertion).header.kid), ["old", "new"]);
+  assert.throws(() => client.renew({ signingKey: { key: p256.privateKey, alg: "EdDSA" } }), { code: "invalid_option" });
+});
+
 test("a JWK's own kid is named, and its thumbprint keeps its tokens apart", async () => {
   const { client, assertions } = world({ signingKey: { key: { ...PUBLISHED, kid: "own" } }, assertionAudience: "https://a" });
   await client.token();
@@ -105,7 +132,6 @@ test("an assertion from elsewhere is read again for each request", async () => {
 for (const [what, signingKey, words] of [
   ["another algorithm", { key: p256.privateKey, alg: "RS256" }, /use ES256/],
   ["a weak RSA key", { key: pair("rsa", { modulusLength: 1024 }).privateKey, alg: "RS256" }, /1024 bits/],
-  ["an RSA key without its algorithm", { key: rsa.privateKey }, /RS256 and PS256/],
   ["another curve", { key: pair("ec", { namedCurve: "secp256k1" }).privateKey }, /secp256k1/],
   ["a public key", { key: p256.publicKey }, /private/],
   ["no key", { key: "-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----" }, /not a private key/],

@@ -249,7 +249,7 @@ function readClocks(fields, { start }) {
   return { wall: fields.take("wall") ?? start.wall + at, boot: fields.take("boot") ?? start.boot + at };
 }
 
-const WORDS = ["ask", "start", "cancel", "received", "failed", "provided", "signed", "stored", "tick", "attach", "answered",
+const WORDS = ["ask", "start", "renewed", "cancel", "received", "failed", "provided", "signed", "stored", "tick", "attach", "answered",
   "changed", "invalidate", "forked", "close", "drop", "build", "finish", "simulate", "event"];
 
 function wordOf(step) {
@@ -280,11 +280,11 @@ const readLines = (lines = []) => (Array.isArray(lines) ? lines : Object.entries
 /** The errors of the package, as the core writes them: milliseconds, snake case. */
 function failureOf(error) {
   if (typeof error?.code !== "string" || typeof error.retryable !== "boolean") throw error;
-  const { code, message, hint, status, retryable, retryAfter, oauthError, pointer, lifetime, ambiguous } = error;
+  const { code, message, hint, status, retryable, retryAfter, oauthError, pointer, lifetime, ambiguous, acrValues, maxAge } = error;
   const family = { UsageError: "usage", ServerError: "server", TransportError: "transport" }[error.name] ?? error.name;
   const millis = (seconds) => (seconds === undefined ? undefined : Math.round(seconds * 1000));
   return { fail: code, family, message, hint, status, retryable, retry_after: millis(retryAfter), oauth_error: oauthError,
-    pointer, lifetime: millis(lifetime), ambiguous: ambiguous || undefined };
+    pointer, lifetime: millis(lifetime), ambiguous: ambiguous || undefined, acr_values: acrValues, max_age: maxAge };
 }
 
 // The step machine.
@@ -353,21 +353,25 @@ function runStep(process, given, fields, step, kept, canaries) {
 /** What a step does, as a function that gives what came of it. */
 function actOf(process, word, value, fields, now, entropy) {
   const { core, calls } = process;
-  const handle = (event) => () => core.handle(event, now, entropy);
+  const handle = (event, label) => () => {
+    const outcome = core.handle(event, now, entropy);
+    // The core may give this caller another call to go on with.
+    const given = outcome.answer?.call ?? outcome.answer?.again;
+    if (label !== undefined && given !== undefined) calls.set(label, given);
+    return outcome;
+  };
   const call = (label) => calls.get(label) ?? label;
   switch (word) {
     case "ask": {
       const ask = fields.some(["want", "min_ttl", "force", "deadline", "after"]);
       const repeated = fields.take("call");
       if (repeated !== undefined) ask.call = call(repeated);
-      return () => {
-        const outcome = core.handle({ ask }, now, entropy);
-        if (outcome.answer?.call !== undefined) calls.set(value, outcome.answer.call);
-        return outcome;
-      };
+      return handle({ ask }, value);
     }
     case "start":
-      return handle({ start: { flow: value, ...fields.some(["deadline"]) } });
+      return handle({ start: { flow: value, ...fields.some(["deadline", "after"]) } });
+    case "renewed":
+      return handle({ renewed: value });
     case "cancel":
     case "tick":
       return handle({ [word]: { flight: value } });
@@ -384,10 +388,10 @@ function actOf(process, word, value, fields, now, entropy) {
       return () => core.received(value, status, headers, body, now, entropy);
     }
     case "attach":
-      return handle({ attach: { call: call(value), ...fields.some(["want", "method", "url", "insecure_query"]) } });
+      return handle({ attach: { call: call(value), ...fields.some(["want", "method", "url", "insecure_query", "after"]) } }, value);
     case "answered": {
       const headers = readLines(fields.take("headers"));
-      return handle({ answered: { call: call(value), headers, ...fields.some(["want", "url", "status"]) } });
+      return handle({ answered: { call: call(value), headers, ...fields.some(["want", "url", "status"]) } }, value);
     }
     // `true` stands for what is meant most often: everything changed, the client's own token.
     case "changed":
@@ -605,6 +609,7 @@ async function play(world, client, callers, sent, step, differences) {
     let seen = client;
     if (want.subject !== undefined) seen = seen.withSubject(want.subject);
     if (want.scope !== undefined) seen = seen.withScope(want.scope);
+    if (want.resource !== undefined) seen = seen.withResource(...want.resource);
     return seen;
   };
   const operation = () => sent.get(step[word]) ?? fail(`  no request is called \`${step[word]}\``);
@@ -655,7 +660,8 @@ async function play(world, client, callers, sent, step, differences) {
     case "start": {
       const { adopt } = step.start;
       if (adopt === undefined || adopt.on_rotated) fail("  of the flows only a plain `adopt` is understood in a run through the client");
-      client.withSubject(adopt.want.subject, { refreshToken: adopt.refresh_token });
+      const { want, refresh_token: refreshToken, subject_token: subjectToken, actor_token: actorToken } = adopt;
+      client.withSubject(want.subject, { refreshToken, subjectToken, actorToken });
       return;
     }
     case "drop":
