@@ -1,5 +1,6 @@
 // Does to `Client` what it reads, one JSON object per line. See ../README.md.
 
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -16,10 +17,12 @@ const verbs = {
   client({ name, profile, options, lossy }) {
     const state = { notices: [], rotated: [], losses: 0 };
     if (lossy) options.http = losing(state);
-    if (options.signing_key) {
-      const { pem: key, alg, kid } = options.signing_key;
-      options.signing_key = { key, alg, kid };
+    for (const [option, given] of Object.entries(options)) {
+      const { pem: key, generate, ...rest } = Object(given);
+      if (["signing_key", "dpop"].includes(option)) options[option] = key ? { key, ...rest } : generate ? true : given;
+      if (["subject_token", "actor_token", "assertion"].includes(option)) options[option] = () => given;
     }
+    if (options.ca) options.ca = readFileSync(options.ca);
     clients.set(name, new Client(profile, { ...camelCased(options), onNotice: (notice) => state.notices.push(notice) }));
     states.set(name, state);
     return null;
@@ -34,13 +37,50 @@ const verbs = {
     return tokens.map(shown);
   },
 
-  async call({ client, url }) {
-    const { status } = await clients.get(client).fetch(url);
+  async call({ client, url, method }) {
+    const { status } = await clients.get(client).fetch(url, { method });
     return status;
   },
 
-  authorization_url({ client, redirect_uri: redirectUri, scope }) {
-    return clients.get(client).authorizationUrl({ redirectUri, scope });
+  async authorization_url({ client, ...options }) {
+    const { url, session } = await clients.get(client).authorizationUrl(camelCased(options));
+    return { url, session };
+  },
+
+  async device_authorization({ client, scope }) {
+    return pending(await clients.get(client).deviceAuthorization({ scope }));
+  },
+
+  async backchannel({ client, ...options }) {
+    return pending(await clients.get(client).backchannelAuthentication(camelCased(options)));
+  },
+
+  async poll({ client, view, session, subject }) {
+    const token = await clients.get(client).poll(session, { subject, onRotated: derived(client, view) });
+    clients.set(view, clients.get(client).withSubject(subject));
+    return shown(token);
+  },
+
+  async introspect({ client, token, hint }) {
+    const claims = await clients.get(client).introspect(token, { hint });
+    return { active: claims.active, claims };
+  },
+
+  async revoke({ client, token, hint }) {
+    await clients.get(client).revoke({ token, hint });
+    return null;
+  },
+
+  with_resource({ client, resource, view }) {
+    derived(client, view);
+    clients.set(view, clients.get(client).withResource(...[resource].flat()));
+    return null;
+  },
+
+  with_subject({ client, subject, view, ...tokens }) {
+    derived(client, view);
+    clients.set(view, clients.get(client).withSubject(subject, camelCased(tokens)));
+    return null;
   },
 
   async exchange({ client, view, callback, session, subject }) {
@@ -81,6 +121,12 @@ function derived(client, view) {
   return (refreshToken) => state.rotated.push(refreshToken);
 }
 
+function pending(asked) {
+  const snakeCase = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  const members = Object.fromEntries(Object.entries(asked).map(([name, value]) => [snakeCase(name), value]));
+  return { ...members, session: asked.session, shown: `${inspect(asked)} ${JSON.stringify(asked)}` };
+}
+
 function camelCased(options) {
   const camelCase = (name) => name.replace(/_(.)/g, (_, letter) => letter.toUpperCase());
   return Object.fromEntries(Object.entries(options).map(([name, value]) => [camelCase(name), value]));
@@ -96,9 +142,10 @@ async function obey({ verb, ...words }) {
     return { ok: await verbs[verb](words) };
   } catch (error) {
     if (!(error instanceof RemintError)) return { broken: inspect(error) };
-    const { code, message, status, retryable, oauthError: oauth_error, hint = null, ambiguous } = error;
+    const { code, message, status, retryable, oauthError: oauth_error, hint = null, ambiguous, acrValues: acr_values, maxAge: max_age } = error;
     const family = error.name.replace("Error", "").toLowerCase();
-    return { error: { code, message, family, status, retryable, oauth_error, hint, ambiguous, shown: `${inspect(error)} ${JSON.stringify(error)}` } };
+    const facts = { code, message, family, status, retryable, oauth_error, hint, ambiguous, acr_values, max_age };
+    return { error: { ...facts, shown: `${inspect(error)} ${JSON.stringify(error)}` } };
   }
 }
 
