@@ -149,7 +149,8 @@ struct Server {
 }
 
 impl Servers {
-    /// Takes note of any answer's `DPoP-Nonce` and `Date` (STD-125, STD-139). Says whether a proof would now come out another.
+    /// Takes note of any answer's `DPoP-Nonce` and `Date` (STD-125, STD-139). Says whether another proof is worth a try: a nonce counts
+    /// even if it is known by now, since another request may have learned it after the refused proof was made.
     pub(crate) fn learn(&mut self, origin: &Origin, headers: &[(String, String)], wall: i64) -> bool {
         let mut nonces = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("dpop-nonce"));
         // More than one, or one outside of the grammar, is none (STD-127).
@@ -171,10 +172,9 @@ impl Servers {
             }
         }
         let server = self.0.entry(origin.clone()).or_default();
-        let mut changed = false;
-        if let Some(nonce) = nonce.filter(|nonce| server.nonce.as_deref() != Some(nonce)) {
+        let mut changed = nonce.is_some();
+        if let Some(nonce) = nonce {
             server.nonce = Some(nonce.clone());
-            changed = true;
         }
         if let Some(ahead) = ahead.filter(|ahead| ahead.abs_diff(server.ahead) >= SKEW.unsigned_abs()) {
             server.ahead = ahead;
@@ -232,7 +232,7 @@ mod tests {
         let nonce = |text: &str| ("DPoP-Nonce".to_owned(), text.to_owned());
         let mut servers = Servers::default();
         assert!(servers.learn(&a, &[nonce("n1")], 0));
-        assert!(!servers.learn(&a, &[nonce("n1")], 0));
+        assert!(servers.learn(&a, &[nonce("n1")], 0));
         assert!(!servers.learn(&a, &[nonce("n2"), nonce("n3")], 0));
         assert!(!servers.learn(&b, &[nonce("with space")], 0));
         assert_eq!((servers.nonce(&a), servers.nonce(&b)), (Some("n1"), None));
