@@ -307,6 +307,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("slack", include_str!("../profiles/slack.json")),
     ("spotify", include_str!("../profiles/spotify.json")),
     ("ups", include_str!("../profiles/ups.json")),
+    ("x", include_str!("../profiles/x.json")),
     ("xero", include_str!("../profiles/xero.json")),
     ("zitadel", include_str!("../profiles/zitadel.json")),
 ];

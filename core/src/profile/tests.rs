@@ -29,6 +29,24 @@ fn every_built_in_profile_loads_under_its_own_name() {
     assert!(Profile::built_in("phoenix").is_none());
 }
 
+/// Those whose documentation came with the project, and has no address.
+const HANDED_OVER: &[&str] = &["personify", "phoenix-market", "phoenix-security", "phoenix-wallet", "rapidomize"];
+
+#[test]
+fn every_built_in_profile_names_its_public_sources_and_when_they_were_read() {
+    for (name, text) in BUILT_IN.iter().filter(|(name, _)| !HANDED_OVER.contains(name)) {
+        let document: Value = serde_json::from_str(text).unwrap();
+        let sources = document["documentation"].as_array().unwrap();
+        assert!(!sources.is_empty(), "{name} has no source");
+        for source in sources {
+            assert!(source["url"].as_str().unwrap().starts_with("https://"), "{name}: {source}");
+            let read: Vec<_> = source["read"].as_str().unwrap().split('-').map(|part| (part.len(), part)).collect();
+            assert!(matches!(read[..], [(4, _), (2, _), (2, _)]), "{name}: {source}");
+        }
+    }
+    assert!(BUILT_IN.len() >= HANDED_OVER.len() + 25);
+}
+
 #[test]
 fn the_examples_of_users_own_profiles_load_as_they_are() {
     for (name, text) in EXAMPLES {

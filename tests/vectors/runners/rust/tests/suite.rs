@@ -92,3 +92,19 @@ fn every_requirement_has_a_vector_or_a_reason() {
     let unknown: Vec<&String> = covered.iter().filter(|row| !rows.contains(*row)).collect();
     assert!(unknown.is_empty(), "vectors cover rows that nobody listed: {unknown:?}");
 }
+
+#[test]
+fn every_built_in_profile_has_a_vector() {
+    let given: BTreeSet<String> = vectors()
+        .into_values()
+        .flatten()
+        .filter(|vector| texts(&vector["covers"]).iter().any(|row| row == "contract:providers"))
+        .filter_map(|vector| Some(vector["given"]["profile"].as_str()?.to_owned()))
+        .collect();
+    for entry in fs::read_dir(directory().join("../../core/profiles")).unwrap() {
+        let file = entry.unwrap().file_name().into_string().unwrap();
+        if let Some(name) = file.strip_suffix(".json").filter(|name| *name != "schema") {
+            assert!(given.contains(name), "no vector of `{name}`");
+        }
+    }
+}
