@@ -338,7 +338,8 @@ impl Core {
         let device_code = Secret::new(body.text("device_code")?);
         let user_code = body.text("user_code")?;
         // An early name of it lives on (Google).
-        let verification_uri = body.text("verification_uri").or_else(|_| body.text("verification_url"))?;
+        let verification_uri =
+            body.text("verification_uri").or_else(|missing| body.text("verification_url").map_err(|_| missing))?;
         let complete = body.text("verification_uri_complete").ok();
         let expires_in = body.seconds("expires_in")?;
         // RFC 8628 section 3.2 (STD-96).
