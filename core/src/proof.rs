@@ -195,7 +195,7 @@ impl Servers {
 
 /// `NQCHAR` (RFC 6749 appendix A, RFC 9449 section 8.1), and not too long to carry along.
 fn is_nonce(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 1024 && text.chars().all(|char| grammar::is_scope(char))
+    !text.is_empty() && text.len() <= 1024 && text.chars().all(grammar::is_scope)
 }
 
 /// How many servers are remembered.

@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::future::Future;
+use core::time::Duration;
 use std::boxed::Box;
 use std::string::String;
 
@@ -10,12 +11,12 @@ use super::clock::Time;
 use super::driver::{Host, Job, LONGEST_SLEEP, Shared};
 use super::lease::Token;
 use super::transport::{AsyncTransport, Incoming, Outgoing, SendError};
-use super::view::{Authorization, Headers, InsecureUrl, Reply, TokenOptions, View};
+use super::view::{Authorization, Headers, InsecureUrl, Introspection, Reply, TokenOptions, View, rejected};
 use crate::config::Config;
 use crate::error::Error;
-use crate::event::{AuthorizationUrl, Want};
+use crate::event::{Adopt, AuthorizationUrl, BackchannelRequest, DeviceRequest, Renewed, Want};
 use crate::secret::Secret;
-use crate::step::Verdict;
+use crate::step::{Pending, Verdict};
 
 /// A provider's tokens for the tasks of a program, on any runtime: like [`Client`](crate::Client), with the same verbs.
 ///
@@ -76,6 +77,9 @@ impl<T: AsyncTransport> AsyncClient<T> {
     }
 
     /// See [`Client::reject`](crate::Client::reject). It has nothing to wait for.
+    ///
+    /// # Errors
+    /// See there.
     pub fn reject(
         &self,
         token: &Token,
@@ -83,8 +87,8 @@ impl<T: AsyncTransport> AsyncClient<T> {
         url: &str,
         status: u16,
         headers: &[(String, String)],
-    ) -> Verdict {
-        self.0.judge(token.call, url, status, headers)
+    ) -> Result<Verdict, Error> {
+        rejected(self.0.judge(token.call, url, status, headers))
     }
 
     /// See [`Client::with_scope`](crate::Client::with_scope).
@@ -104,15 +108,91 @@ impl<T: AsyncTransport> AsyncClient<T> {
         subject: impl Into<String>,
         refresh_token: impl Into<Option<Secret>>,
     ) -> Result<Self, Error> {
-        self.0.with_subject(subject.into(), refresh_token.into()).map(Self)
+        let adopt = Adopt { refresh_token: refresh_token.into(), ..Adopt::default() };
+        self.0.with_subject(subject.into(), adopt).map(Self)
+    }
+
+    /// See [`Client::with_subject_token`](crate::Client::with_subject_token).
+    ///
+    /// # Errors
+    /// See there.
+    pub fn with_subject_token(
+        &self,
+        subject: impl Into<String>,
+        subject_token: impl Into<Secret>,
+        actor_token: impl Into<Option<Secret>>,
+    ) -> Result<Self, Error> {
+        let (subject_token, actor_token) = (Some(subject_token.into()), actor_token.into());
+        self.0.with_subject(subject.into(), Adopt { subject_token, actor_token, ..Adopt::default() }).map(Self)
+    }
+
+    /// See [`Client::with_resource`](crate::Client::with_resource).
+    ///
+    /// # Errors
+    /// See there.
+    pub fn with_resource<S: Into<String>>(&self, resource: impl IntoIterator<Item = S>) -> Result<Self, Error> {
+        self.0.with_resource(resource.into_iter().map(Into::into).collect()).map(Self)
     }
 
     /// See [`Client::authorization_url`](crate::Client::authorization_url).
     ///
     /// # Errors
     /// See there.
-    pub fn authorization_url(&self, request: AuthorizationUrl) -> Result<Authorization, Error> {
-        self.0.authorization_url(request)
+    pub async fn authorization_url(&self, request: AuthorizationUrl) -> Result<Authorization, Error> {
+        self.0.authorization_url(request).await
+    }
+
+    /// See [`Client::device_authorization`](crate::Client::device_authorization).
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn device_authorization(&self, request: DeviceRequest) -> Result<Pending, Error> {
+        self.0.device_authorization(request).await
+    }
+
+    /// See [`Client::backchannel_authentication`](crate::Client::backchannel_authentication).
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn backchannel_authentication(&self, request: BackchannelRequest) -> Result<Pending, Error> {
+        self.0.backchannel_authentication(request).await
+    }
+
+    /// See [`Client::poll`](crate::Client::poll). Dropping the future ends the polling.
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn poll(
+        &self,
+        session: impl Into<Secret>,
+        subject: Option<&str>,
+        timeout: Option<Duration>,
+    ) -> Result<Token, Error> {
+        self.0.poll(session.into(), subject.map(Into::into), timeout).await
+    }
+
+    /// See [`Client::introspect`](crate::Client::introspect).
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn introspect(&self, token: impl Into<Secret>, hint: Option<&str>) -> Result<Introspection, Error> {
+        self.0.introspect(token.into(), hint.map(Into::into)).await
+    }
+
+    /// See [`Client::revoke`](crate::Client::revoke).
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn revoke(&self, token: impl Into<Option<Secret>>, hint: Option<&str>) -> Result<(), Error> {
+        self.0.revoke(token.into(), hint.map(Into::into)).await
+    }
+
+    /// See [`Client::renewed`](crate::Client::renewed). It has nothing to wait for.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn renewed(&self, renewed: Renewed) -> Result<(), Error> {
+        self.0.renewed(renewed)
     }
 
     /// See [`Client::exchange`](crate::Client::exchange).

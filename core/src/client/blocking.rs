@@ -6,6 +6,7 @@ use core::future::{Future, poll_fn, ready};
 use core::pin::pin;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
+use core::time::Duration;
 use std::string::String;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Wake;
@@ -18,12 +19,12 @@ use super::clock::Time;
 use super::driver::{Host, Job, LONGEST_SLEEP, Shared};
 use super::lease::Token;
 use super::transport::{Incoming, Outgoing, SendError, Transport};
-use super::view::{Authorization, Headers, InsecureUrl, Reply, TokenOptions, View};
+use super::view::{Authorization, Headers, InsecureUrl, Introspection, Reply, TokenOptions, View, rejected};
 use crate::config::Config;
 use crate::error::Error;
-use crate::event::{AuthorizationUrl, Want};
+use crate::event::{Adopt, AuthorizationUrl, BackchannelRequest, DeviceRequest, Renewed, Want};
 use crate::secret::Secret;
-use crate::step::Verdict;
+use crate::step::{Pending, Verdict};
 
 /// A provider's tokens for the threads of a program: got once, renewed before they end, shared by all.
 ///
@@ -102,7 +103,11 @@ impl<T: Transport> Client<T> {
     }
 
     /// What the answer to an API request says about the token that was on it, for programs that send requests themselves. On
-    /// [`Verdict::Retry`], ask for a token again and send the request once more.
+    /// [`Verdict::Retry`], ask for headers again and send the request once more.
+    ///
+    /// # Errors
+    /// `insufficient_user_authentication` if the API wants a person who signed in more strongly or more recently
+    /// (RFC 9470 section 3), with `acr_values` and `max_age`.
     pub fn reject(
         &self,
         token: &Token,
@@ -110,8 +115,8 @@ impl<T: Transport> Client<T> {
         url: &str,
         status: u16,
         headers: &[(String, String)],
-    ) -> Verdict {
-        self.0.judge(token.call, url, status, headers)
+    ) -> Result<Verdict, Error> {
+        rejected(self.0.judge(token.call, url, status, headers))
     }
 
     /// The same client with another scope set: a token and a flight of its own.
@@ -132,7 +137,32 @@ impl<T: Transport> Client<T> {
         subject: impl Into<String>,
         refresh_token: impl Into<Option<Secret>>,
     ) -> Result<Self, Error> {
-        self.0.with_subject(subject.into(), refresh_token.into()).map(Self)
+        let adopt = Adopt { refresh_token: refresh_token.into(), ..Adopt::default() };
+        self.0.with_subject(subject.into(), adopt).map(Self)
+    }
+
+    /// The same client on behalf of a user whose token is exchanged (RFC 8693): a token and a flight of its own. The subject's
+    /// token is kept until another one is given, and so is that of who acts for them.
+    ///
+    /// # Errors
+    /// `invalid_option` if the grant is not `token_exchange`, or a token is none.
+    pub fn with_subject_token(
+        &self,
+        subject: impl Into<String>,
+        subject_token: impl Into<Secret>,
+        actor_token: impl Into<Option<Secret>>,
+    ) -> Result<Self, Error> {
+        let (subject_token, actor_token) = (Some(subject_token.into()), actor_token.into());
+        self.0.with_subject(subject.into(), Adopt { subject_token, actor_token, ..Adopt::default() }).map(Self)
+    }
+
+    /// The same client for other resources (RFC 8707 section 2): a token and a flight of its own. Each is an absolute URI
+    /// without a fragment.
+    ///
+    /// # Errors
+    /// `invalid_option` if a resource is not one.
+    pub fn with_resource<S: Into<String>>(&self, resource: impl IntoIterator<Item = S>) -> Result<Self, Error> {
+        self.0.with_resource(resource.into_iter().map(Into::into).collect()).map(Self)
     }
 
     /// Where to send the browser (RFC 6749 section 4.1.1), with `state` and PKCE always.
@@ -140,7 +170,63 @@ impl<T: Transport> Client<T> {
     /// # Errors
     /// `invalid_option` if the profile sends no browser anywhere, or the redirect URI is missing or not absolute.
     pub fn authorization_url(&self, request: AuthorizationUrl) -> Result<Authorization, Error> {
-        self.0.authorization_url(request)
+        self.wait(self.0.authorization_url(request))
+    }
+
+    /// Asks for a code that a person types in on another device (RFC 8628 section 3.1): show them what comes back, and go on
+    /// with [`Client::poll`].
+    ///
+    /// # Errors
+    /// Like [`Client::token`]; `invalid_option` if the profile has no device authorization endpoint.
+    pub fn device_authorization(&self, request: DeviceRequest) -> Result<Pending, Error> {
+        self.wait(self.0.device_authorization(request))
+    }
+
+    /// Has the server ask a person on a device of their own (CIBA section 7.1); go on with [`Client::poll`].
+    ///
+    /// # Errors
+    /// Like [`Client::token`]; `invalid_option` unless exactly one hint says who is asked.
+    pub fn backchannel_authentication(&self, request: BackchannelRequest) -> Result<Pending, Error> {
+        self.wait(self.0.backchannel_authentication(request))
+    }
+
+    /// Waits until the person has answered (RFC 8628 section 3.4, CIBA section 10.1): until the code runs out, unless a
+    /// timeout is given, which ends the polling too.
+    ///
+    /// # Errors
+    /// `access_denied` if the person refused, `authorization_expired` if nobody answered, `timeout` if the timeout came first.
+    pub fn poll(
+        &self,
+        session: impl Into<Secret>,
+        subject: Option<&str>,
+        timeout: Option<Duration>,
+    ) -> Result<Token, Error> {
+        self.wait(self.0.poll(session.into(), subject.map(Into::into), timeout))
+    }
+
+    /// What the server knows about a token (RFC 7662). `hint` is `access_token`, `refresh_token` or a name of the server's.
+    ///
+    /// # Errors
+    /// `unexpected_answer` if the answer does not say whether it is good: take it for no.
+    pub fn introspect(&self, token: impl Into<Secret>, hint: Option<&str>) -> Result<Introspection, Error> {
+        self.wait(self.0.introspect(token.into(), hint.map(Into::into)))
+    }
+
+    /// Has the server forget a token (RFC 7009), and forgets it here. `None`: what this client holds, its refresh token if it
+    /// has one, and the access token that came with it.
+    ///
+    /// # Errors
+    /// `server_unavailable` if the token still exists: try again after `retry_after`.
+    pub fn revoke(&self, token: impl Into<Option<Secret>>, hint: Option<&str>) -> Result<(), Error> {
+        self.wait(self.0.revoke(token.into(), hint.map(Into::into)))
+    }
+
+    /// Tells that a client certificate or a key was replaced. Tokens that are bound to the old one are not used any more.
+    ///
+    /// # Errors
+    /// `invalid_option` if a key is described wrongly; then nothing has changed.
+    pub fn renewed(&self, renewed: Renewed) -> Result<(), Error> {
+        self.0.renewed(renewed)
     }
 
     /// The browser came back (RFC 6749 section 4.1.2): `callback` is the URL, or its query alone.

@@ -125,7 +125,7 @@ impl<H: Host> Shared<H> {
     }
 
     /// The operation that follows for `flight` is left to the caller.
-    fn handle(
+    pub(crate) fn handle(
         self: &Arc<Self>,
         event: Event,
         key: Option<(Key, &Arc<Slot>)>,
@@ -385,6 +385,10 @@ impl Drop for Waiter<'_> {
 }
 
 impl Wait {
+    pub(crate) fn until(&self) -> i64 {
+        self.until
+    }
+
     pub(crate) async fn over<H: Host>(&self, shared: &Shared<H>) {
         let until = self.until.min(self.flight.due.load(Ordering::Acquire));
         self.flight.settled(shared, until).await;

@@ -54,6 +54,11 @@ pub(crate) struct Slot {
 }
 
 impl Token {
+    /// The same token in another call.
+    pub(crate) fn with_call(self, call: Call) -> Self {
+        Self { call, ..self }
+    }
+
     /// When it has run out, as the system's clock has it.
     #[must_use]
     pub fn expires_at(&self) -> SystemTime {

@@ -19,4 +19,4 @@ pub use builder::Builder;
 pub use clock::Clock;
 pub use lease::Token;
 pub use transport::{AsyncTransport, Incoming, Outgoing, SendError, Task, Transport};
-pub use view::{Authorization, Headers, InsecureUrl, Reply, TokenOptions};
+pub use view::{Authorization, Headers, InsecureUrl, Introspection, Reply, TokenOptions};

@@ -12,10 +12,14 @@ use super::clock::millis;
 use super::driver::{Answer, Host, Shared};
 use super::lease::{Slot, Token};
 use crate::cache::Key;
+use crate::clock::Entropy;
 use crate::error::{Error, ErrorCode};
-use crate::event::{Adopt, Answered, Ask, Attach, AuthorizationUrl, CodeExchange, Event, Flow, Start, Want};
+use crate::event::{
+    Adopt, Answered, Ask, Attach, AuthorizationUrl, BackchannelRequest, CodeExchange, DeviceRequest, Event, Flow,
+    Introspect, Poll, Renewed, Revoke, Start, Want,
+};
 use crate::secret::Secret;
-use crate::step::{Call, Done, FlightId, Verdict};
+use crate::step::{Call, Done, FlightId, Pending, Verdict};
 
 /// How a token is wanted. The default is any that is valid.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -56,6 +60,16 @@ pub struct Authorization {
     pub session: Secret,
 }
 
+/// What a server knows about a token (RFC 7662 section 2.2).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Introspection {
+    /// Whether it is good, says the server.
+    pub active: bool,
+    /// The whole answer as JSON text: it is about a person, perhaps.
+    pub claims: Secret,
+}
+
 /// A URL with the token in its query, which logs and histories keep.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -88,12 +102,17 @@ impl<H: Host> View<H> {
         Ok(Self::new(self.shared.clone(), Want { scope: Some(scope), ..self.want.clone() }))
     }
 
-    pub(crate) fn with_subject(&self, subject: String, refresh_token: Option<Secret>) -> Result<Self, Error> {
+    pub(crate) fn with_resource(&self, resource: Vec<String>) -> Result<Self, Error> {
+        self.shared.config.check_resource(&resource)?;
+        Ok(Self::new(self.shared.clone(), Want { resource: Some(resource), ..self.want.clone() }))
+    }
+
+    /// Another user, with what the program's database has for them, if anything.
+    pub(crate) fn with_subject(&self, subject: String, adopt: Adopt) -> Result<Self, Error> {
         let want = Want { subject: Some(subject), ..self.want.clone() };
-        if let Some(refresh_token) = refresh_token {
+        if adopt.refresh_token.is_some() || adopt.subject_token.is_some() {
             let on_rotated = self.shared.hooks.wants_rotated();
-            let refresh_token = Some(refresh_token);
-            self.start(Flow::Adopt(Adopt { want: want.clone(), refresh_token, on_rotated, ..Adopt::default() }))?;
+            self.start(Flow::Adopt(Adopt { want: want.clone(), on_rotated, ..adopt }), None)?;
         }
         Ok(Self::new(self.shared.clone(), want))
     }
@@ -140,7 +159,7 @@ impl<H: Host> View<H> {
         }
     }
 
-    pub(crate) async fn headers(&self, method: &str, url: &str, call: Option<Call>) -> Result<Headers, Error> {
+    pub(crate) async fn headers(&self, method: &str, url: &str, call: Option<Repeat>) -> Result<Headers, Error> {
         let (token, answer) = self.attach(method, url, call, false).await?;
         match answer {
             Answer::Headers(lines) => Ok(Headers { token, lines }),
@@ -159,19 +178,32 @@ impl<H: Host> View<H> {
         &self,
         method: &str,
         url: &str,
-        call: Option<Call>,
+        repeat: Option<Repeat>,
         insecure_query: bool,
     ) -> Result<(Token, Answer), Error> {
         // Asked before there is a token, too: none is fetched for a URL that may not have it. Later it may be withdrawn between
         // the two questions: then there is another.
-        let mut token = self.fresh().filter(|_| call.is_none());
-        for _ in 0..=3 {
+        let (call, mut token) = match repeat {
+            None => (None, self.fresh()),
+            Some(Repeat::Token(call)) => (Some(call), None),
+            Some(Repeat::Proof(token, call)) => (None, Some(token.with_call(call))),
+        };
+        let mut after = None;
+        let mut withdrawn = 0;
+        loop {
             let call_of = token.as_ref().map_or(Call::new(0, false, false), |token| token.call);
             let (want, method, url) = (self.want.clone(), method.into(), url.into());
-            let attach = Attach { want, call: call_of, method, url, insecure_query, after: None };
-            let answer = self.ask(Event::Attach(attach))?;
-            match (answer, token) {
-                (Answer::Verdict(_), _) => token = Some(self.acquire(TokenOptions::default(), call, None).await?),
+            let attach = Attach { want, call: call_of, method, url, insecure_query, after };
+            match (self.ask(Event::Attach(attach))?, token.take()) {
+                (Answer::Wait(wait), same) => {
+                    wait.over(&self.shared).await;
+                    (after, token) = (Some(wait.id), same);
+                }
+                (Answer::Verdict(_), _) if withdrawn < 3 => {
+                    token = Some(self.acquire(TokenOptions::default(), call, None).await?);
+                    withdrawn += 1;
+                }
+                (Answer::Verdict(_), _) => break,
                 (answer, Some(token)) => return Ok((token, answer)),
                 (_, None) => return Err(unexpected()),
             }
@@ -188,37 +220,106 @@ impl<H: Host> View<H> {
         F: FnMut(Headers) -> Sent,
         Sent: Future<Output = Result<Reply<R>, E>>,
     {
-        let mut call = None;
+        let mut repeat = None;
         loop {
-            let headers = self.headers(method, url, call).await?;
-            let used = headers.token.call;
+            let headers = self.headers(method, url, repeat).await?;
+            let token = headers.token.clone();
             let reply = send(headers).await?;
-            if self.judge(used, url, reply.status, &reply.headers) != Verdict::Retry {
-                return Ok(reply.value);
-            }
-            call = Some(used);
+            repeat = match self.judge(token.call, url, reply.status, &reply.headers)? {
+                Judgement::Verdict(Verdict::Retry) => Some(Repeat::Token(token.call)),
+                Judgement::Again(call) => Some(Repeat::Proof(token, call)),
+                Judgement::Verdict(_) => return Ok(reply.value),
+            };
         }
     }
 
     /// What an API's answer says about the token that was on the request.
-    pub(crate) fn judge(&self, call: Call, url: &str, status: u16, headers: &[(String, String)]) -> Verdict {
-        // The core wants to hear of every refusal, and of the first answer that ends a row of them.
+    pub(crate) fn judge(
+        &self,
+        call: Call,
+        url: &str,
+        status: u16,
+        headers: &[(String, String)],
+    ) -> Result<Judgement, Error> {
+        // The core wants to hear of every refusal, of the first answer that ends a row of them, and of each nonce.
         let is_refused = status == 401;
-        if !self.slot.is_refused.swap(is_refused, Ordering::AcqRel) && !is_refused {
-            return Verdict::Pass;
+        let tells_more = status == 403 || headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("dpop-nonce"));
+        if !self.slot.is_refused.swap(is_refused, Ordering::AcqRel) && !is_refused && !tells_more {
+            return Ok(Judgement::Verdict(Verdict::Pass));
         }
         let (want, url, headers) = (self.want.clone(), Some(url.into()), headers.to_vec());
-        match self.ask(Event::Answered(Answered { want, call, url, status, headers })) {
-            Ok(Answer::Verdict(verdict)) => verdict,
-            _ => Verdict::Pass,
+        match self.ask(Event::Answered(Answered { want, call, url, status, headers }))? {
+            Answer::Verdict(verdict) => Ok(Judgement::Verdict(verdict)),
+            Answer::Again(call) => Ok(Judgement::Again(call)),
+            _ => Err(unexpected()),
         }
     }
 
-    pub(crate) fn authorization_url(&self, mut ask: AuthorizationUrl) -> Result<Authorization, Error> {
+    pub(crate) async fn authorization_url(&self, mut ask: AuthorizationUrl) -> Result<Authorization, Error> {
         ask.scope = ask.scope.or_else(|| self.want.scope.clone());
-        match self.start(Flow::AuthorizationUrl(ask))? {
-            Answer::Done(Done::Authorization { url, session }) => Ok(Authorization { url, session }),
+        match self.run(Flow::AuthorizationUrl(ask)).await? {
+            Done::Authorization { url, session } => Ok(Authorization { url, session }),
             _ => Err(unexpected()),
+        }
+    }
+
+    pub(crate) async fn device_authorization(&self, mut ask: DeviceRequest) -> Result<Pending, Error> {
+        ask.scope = ask.scope.or_else(|| self.want.scope.clone());
+        self.pending(Flow::Device(ask)).await
+    }
+
+    pub(crate) async fn backchannel_authentication(&self, mut ask: BackchannelRequest) -> Result<Pending, Error> {
+        ask.scope = ask.scope.or_else(|| self.want.scope.clone());
+        self.pending(Flow::Backchannel(ask)).await
+    }
+
+    async fn pending(&self, flow: Flow) -> Result<Pending, Error> {
+        match self.run(flow).await? {
+            Done::Pending(pending) => Ok(pending),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Waits for a person's answer. A caller who gives up ends the polling: nobody else waits for it.
+    pub(crate) async fn poll(
+        &self,
+        session: Secret,
+        subject: Option<String>,
+        timeout: Option<Duration>,
+    ) -> Result<Token, Error> {
+        let view = Self::new(self.shared.clone(), Want { subject: subject.clone(), ..Want::default() });
+        let on_rotated = self.shared.hooks.wants_rotated();
+        let deadline = timeout.map(|timeout| self.shared.time.now().boot.saturating_add(millis(timeout)));
+        let Answer::Wait(wait) = view.start(Flow::Poll(Poll { session, subject, on_rotated }), deadline)? else {
+            return Err(unexpected());
+        };
+        let mut polling = Polling { shared: &self.shared, flight: Some(wait.id) };
+        wait.over(&self.shared).await;
+        let options = TokenOptions { timeout: Some(self.shared.time.until(wait.until())), ..TokenOptions::default() };
+        let outcome = view.acquire(options, None, Some(wait.id)).await;
+        if !matches!(&outcome, Err(error) if error.code() == ErrorCode::Timeout) {
+            polling.flight = None;
+        }
+        outcome
+    }
+
+    pub(crate) async fn introspect(&self, token: Secret, hint: Option<String>) -> Result<Introspection, Error> {
+        match self.run(Flow::Introspect(Introspect { token, hint })).await? {
+            Done::Introspection { active, introspection: claims } => Ok(Introspection { active, claims }),
+            _ => Err(unexpected()),
+        }
+    }
+
+    pub(crate) async fn revoke(&self, token: Option<Secret>, hint: Option<String>) -> Result<(), Error> {
+        self.run(Flow::Revoke(Revoke { want: self.want.clone(), token, hint })).await.map(drop)
+    }
+
+    /// A certificate or key was replaced.
+    pub(crate) fn renewed(&self, renewed: Renewed) -> Result<(), Error> {
+        let (answer, _) = self.shared.handle(Event::Renewed(renewed), None, None, &Entropy::default());
+        match answer {
+            Some(Err(error)) => Err(error),
+            _ => Ok(()),
         }
     }
 
@@ -230,7 +331,7 @@ impl<H: Host> View<H> {
     ) -> Result<Token, Error> {
         let view = Self::new(self.shared.clone(), Want { subject: subject.clone(), ..Want::default() });
         let on_rotated = self.shared.hooks.wants_rotated();
-        match view.start(Flow::Exchange(CodeExchange { callback, session, subject, on_rotated }))? {
+        match view.start(Flow::Exchange(CodeExchange { callback, session, subject, on_rotated }), None)? {
             Answer::Wait(wait) => {
                 wait.over(&self.shared).await;
                 view.acquire(TokenOptions::default(), None, Some(wait.id)).await
@@ -257,9 +358,64 @@ impl<H: Host> View<H> {
     }
 
     /// Begins a flow. Where a person is behind it, what is drawn must not be foreseeable.
-    fn start(&self, flow: Flow) -> Result<Answer, Error> {
-        let start = Start { flow, deadline: None, after: None };
+    fn start(&self, flow: Flow, deadline: Option<i64>) -> Result<Answer, Error> {
+        self.begin(Start { flow, deadline, after: None })
+    }
+
+    fn begin(&self, start: Start) -> Result<Answer, Error> {
         self.shared.ask(Event::Start(start), Some((self.key, &self.slot)), &self.shared.entropy()?)
+    }
+
+    /// A flow from its beginning to its value.
+    async fn run(&self, flow: Flow) -> Result<Done, Error> {
+        let timeout = self.shared.config.policy.caller_timeout;
+        let deadline = Some(self.shared.time.now().boot.saturating_add(timeout));
+        let mut after = None;
+        loop {
+            match self.begin(Start { flow: flow.clone(), deadline, after })? {
+                Answer::Done(done) => return Ok(done),
+                Answer::Wait(wait) => {
+                    wait.over(&self.shared).await;
+                    after = Some(wait.id);
+                }
+                _ => return Err(unexpected()),
+            }
+        }
+    }
+}
+
+/// A request that is sent a second time: with another token, or with the same and another proof.
+pub(crate) enum Repeat {
+    Token(Call),
+    Proof(Token, Call),
+}
+
+/// What to do about an API's answer.
+pub(crate) enum Judgement {
+    Verdict(Verdict),
+    Again(Call),
+}
+
+/// The verdict for programs that send requests themselves: another proof comes with the next headers.
+pub(crate) fn rejected(judgement: Result<Judgement, Error>) -> Result<Verdict, Error> {
+    judgement.map(|judgement| match judgement {
+        Judgement::Verdict(verdict) => verdict,
+        Judgement::Again(_) => Verdict::Retry,
+    })
+}
+
+/// A person's answer that is waited for. Dropped before its end, it ends the polling.
+struct Polling<'a, H: Host> {
+    shared: &'a Arc<Shared<H>>,
+    /// None: it is over.
+    flight: Option<FlightId>,
+}
+
+impl<H: Host> Drop for Polling<'_, H> {
+    fn drop(&mut self) {
+        if let Some(flight) = self.flight.take() {
+            self.shared.tell(Event::Cancel { flight });
+        }
     }
 }
 

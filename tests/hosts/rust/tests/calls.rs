@@ -107,12 +107,12 @@ fn users_who_send_requests_themselves_are_told_whether_to_try_again() {
     let url = format!("{}/v1/wallets", lane.url("phoenix-wallet"));
     client.token().unwrap();
     let token = client.token().unwrap();
-    assert_eq!(client.reject(&token, "GET", &url, 200, &[]), Verdict::Pass);
-    assert_eq!(client.reject(&token, "GET", &url, 401, &[]), Verdict::Retry);
+    assert_eq!(client.reject(&token, "GET", &url, 200, &[]).unwrap(), Verdict::Pass);
+    assert_eq!(client.reject(&token, "GET", &url, 401, &[]).unwrap(), Verdict::Retry);
     let next = client.token().unwrap();
     assert_eq!(next.generation, token.generation + 1);
     // A late answer to the old token does not cost the new one.
-    assert_eq!(client.reject(&token, "GET", &url, 401, &[]), Verdict::Retry);
+    assert_eq!(client.reject(&token, "GET", &url, 401, &[]).unwrap(), Verdict::Retry);
     assert_eq!(client.token().unwrap().generation, next.generation);
 }
 

@@ -123,7 +123,7 @@ fn threads() {
                             }
                             if draw % 97 == 0 {
                                 if let Some(token) = client.peek() {
-                                    client.reject(&token, "GET", "https://api.example/", 401, &[]);
+                                    client.reject(&token, "GET", "https://api.example/", 401, &[]).unwrap();
                                 }
                             }
                             thread::sleep(Duration::from_micros(u64::from(draw % 2_000)));

@@ -116,7 +116,7 @@ impl Tested {
     pub fn authorization_url(&self, request: AuthorizationUrl) -> Result<Authorization, remint::Error> {
         match &self.client {
             Either::Threads(client) => client.authorization_url(request),
-            Either::Tasks(client, _) => client.authorization_url(request),
+            Either::Tasks(client, runtime) => runtime.block_on(client.authorization_url(request)),
         }
     }
 

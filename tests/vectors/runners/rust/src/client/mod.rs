@@ -34,7 +34,7 @@ pub(crate) trait Shell: Sized {
     fn adopt(&self, subject: &str, refresh_token: &str) -> Result<(), Error>;
     fn token(&self, options: TokenOptions) -> Caller<Token>;
     fn headers(&self, method: &str, url: &str) -> Caller<Headers>;
-    fn reject(&self, token: &Token, url: &str, status: u16, headers: &[(String, String)]) -> Verdict;
+    fn reject(&self, token: &Token, url: &str, status: u16, headers: &[(String, String)]) -> Result<Verdict, Error>;
     fn invalidate(&self);
     fn close(&self);
     /// Lets everything go on that can.
@@ -309,7 +309,8 @@ impl<S: Shell> Play<S> {
                 let status =
                     fields.integer("status")?.and_then(|status| u16::try_from(status).ok()).unwrap_or_default();
                 let url = fields.text("url")?.unwrap_or_default();
-                let verdict = json!(view.reject(&token, &url, status, &lines(fields.take("headers"))?));
+                let verdict =
+                    json!(view.reject(&token, &url, status, &lines(fields.take("headers"))?).map_err(refused)?);
                 let expected = fields.need("answer")?;
                 if verdict != expected {
                     return Err(difference("answer", &expected, &verdict));

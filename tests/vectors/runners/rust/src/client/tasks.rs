@@ -142,7 +142,7 @@ impl Shell for Tasks {
         self.run(move |client| async move { client.headers(&method, &url).await })
     }
 
-    fn reject(&self, token: &Token, url: &str, status: u16, headers: &[(String, String)]) -> Verdict {
+    fn reject(&self, token: &Token, url: &str, status: u16, headers: &[(String, String)]) -> Result<Verdict, Error> {
         self.client.reject(token, "GET", url, status, headers)
     }
 

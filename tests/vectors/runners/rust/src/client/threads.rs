@@ -73,7 +73,7 @@ impl Shell for Threads {
         self.run(move |client| client.headers(&method, &url))
     }
 
-    fn reject(&self, token: &Token, url: &str, status: u16, headers: &[(String, String)]) -> Verdict {
+    fn reject(&self, token: &Token, url: &str, status: u16, headers: &[(String, String)]) -> Result<Verdict, Error> {
         self.0.reject(token, "GET", url, status, headers)
     }
 
