@@ -44,6 +44,7 @@ CLIENTS = {
     "tls": {"secret": None, "method": "tls_client_auth", "grant": "client_credentials", "grants": CREDENTIALS},
     "self-signed": {"secret": None, "method": "self_signed_tls_client_auth", "grant": "client_credentials", "grants": CREDENTIALS},
     "television": {"secret": "on a shelf", "method": "client_secret_basic", "grant": "device_code", "grants": DEVICE},
+    "remote": {"secret": None, "method": "none", "grant": "device_code", "grants": DEVICE},
     "till": {"secret": "at the counter", "method": "client_secret_basic", "grant": "ciba", "grants": CIBA},
     "exchanger": {"secret": "between services", "method": "client_secret_basic", "grant": "token_exchange", "grants": TOKEN_EXCHANGE},
     "bearer": {"secret": "with an assertion", "method": "client_secret_basic", "grant": "jwt_bearer", "grants": JWT_BEARER},

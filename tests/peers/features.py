@@ -133,7 +133,8 @@ def _(peer, host):
 
 @feature("device code", OP, DOT, KC, SAS)
 def _(peer, host):
-    client = host.client(peer, "television")
+    # One of them wants `client_id` in the body, as a client without a secret sends it.
+    client = host.client(peer, "remote", profile=for_public_clients(peer)) if peer.kind == DOT else host.client(peer, "television")
     asked = client.device_authorization()
     # The person is faster than the first question, which the server's interval puts off.
     peer.approve(asked)
@@ -189,7 +190,7 @@ pending("JARM", "the core reads no signed answers", OP, KC, GL)
 @feature("RAR", OP)
 def _(peer, host):
     details = [{"type": "payment", "actions": ["initiate"]}]
-    client = host.client(peer, "detailed")
+    client = host.client(peer, "detailed", resource=["https://two.api.example/"])
     session, callback = client.authorize(peer, words={"authorization_details": details})
     _, token = client.exchange(callback, session)
     assert peer.claims(token["access_token"], "detailed")["authorization_details"] == details

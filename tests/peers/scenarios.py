@@ -314,7 +314,7 @@ def with_raw_basic(peer):
 def for_public_clients(peer):
     """The profile of those who have no secret."""
     profile = copy.deepcopy(peer.profile)
-    profile["grants"] = ["authorization_code"]
+    profile["grants"] = ["authorization_code", "device_code"]
     profile["token"]["client_auth"] = ["none"]
     return profile
 

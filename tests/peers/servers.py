@@ -157,6 +157,7 @@ class Peer:
 
 class OidcProvider(Peer):
     kind = "oidc-provider"
+    introspector = "api"
     traits = frozenset({"form-encoded", "wrong secret is invalid_client", "iss", "refuses", "public refresh", "family", "revocation ends the grant", "narrows scope", "undecodable is invalid_request", "standard errors", "no grace", "600 s"})
 
     def __init__(self, keys, stack):

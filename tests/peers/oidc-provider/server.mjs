@@ -59,7 +59,7 @@ const provider = new Provider(issuer, {
     deviceFlow: { enabled: true },
     dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: (ctx) => clients[ctx.oidc.client?.clientId]?.nonce === true || "nonce" in ctx.query },
     fapi: { enabled: true, profile: (_, client) => (client?.clientId === "fapi" ? "2.0" : undefined) },
-    introspection: { enabled: true },
+    introspection: { enabled: true, allowedPolicy: () => true },
     jwtResponseModes: { enabled: true },
     mTLS: {
       enabled: true,
@@ -134,7 +134,7 @@ function certificate(socket) {
 }
 
 function resource(_, indicator) {
-  if (RESOURCES.includes(indicator)) return { scope: "read write", audience: indicator, accessTokenFormat: "jwt" };
+  if (RESOURCES.includes(indicator)) return { scope: "read write", audience: indicator, accessTokenFormat: indicator === RESOURCES[0] ? "jwt" : "opaque" };
   throw new errors.InvalidTarget();
 }
 
@@ -150,18 +150,19 @@ async function approveSoon(_, request, account, client) {
 // RFC 8693, of which it has no handler of its own: who may exchange what is the deployment's policy.
 provider.registerGrantType(
   TOKEN_EXCHANGE,
-  async (ctx, next) => {
+  async (ctx) => {
     const { client, params } = ctx.oidc;
     if (params.subject_token_type !== ACCESS_TOKEN) throw new errors.InvalidRequest("the subject token's type is not supported");
     const subject = await provider.AccessToken.find(params.subject_token);
     if (!subject?.isValid) throw new errors.InvalidRequest("the subject token is not good");
     const token = new provider.AccessToken({ accountId: subject.accountId, client, grantId: subject.grantId, gty: TOKEN_EXCHANGE, scope: params.scope ?? subject.scope });
     ctx.body = { access_token: await token.save(), issued_token_type: ACCESS_TOKEN, token_type: "Bearer", expires_in: token.expiration, scope: token.scope };
-    await next();
   },
   ["subject_token", "subject_token_type", "actor_token", "actor_token_type", "requested_token_type", "scope", "audience", "resource"],
   ["audience", "resource"],
 );
+
+provider.on("server_error", (_, error) => console.error(error));
 
 let tokenRequests = 0;
 let apiRequests = 0;

@@ -93,7 +93,8 @@ public class Server {
             server.oidc(oidc -> oidc.clientRegistrationEndpoint(withDefaults()))
                     .pushedAuthorizationRequestEndpoint(withDefaults())
                     .deviceAuthorizationEndpoint(withDefaults())
-                    .deviceVerificationEndpoint(withDefaults());
+                    // There is no page of ours to send the person to.
+                    .deviceVerificationEndpoint(device -> device.deviceVerificationResponseHandler((request, response, authentication) -> response.setStatus(204)));
         });
         http.authorizeHttpRequests(requests -> requests.anyRequest().authenticated());
         http.oauth2ResourceServer(resource -> resource.jwt(withDefaults()));
