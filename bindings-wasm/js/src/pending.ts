@@ -1,3 +1,5 @@
+import { inspect } from "./errors.js";
+
 /** What to show a person who authorizes on another device (RFC 8628 section 3.2). Times are seconds. */
 export interface DeviceAuthorization extends BackchannelAuthentication {
   /** What they type in. */
@@ -31,6 +33,11 @@ class Begun {
 
   get session(): string {
     return this.#session;
+  }
+
+  /** @internal */
+  [inspect](): object {
+    return { ...this };
   }
 }
 
