@@ -168,7 +168,7 @@ private fun signatures() {
     )
 
     val core = Core(Secret("""{"profile":$SIGNED,"client_id":"$ID","assertion_audience":"$ISSUER","signing_key":{"name":"k1","alg":"ES256","kid":"k1"}}"""))
-    val now = Now(1_700_000_000_000, 1_000_000)
+    var now = Now(1_700_000_000_000, 1_000_000)
     val random = SecureRandom()
     val headers = listOf(Header("content-type", Secret("application/json")))
     val body = SecretBytes(ANSWER)
@@ -177,6 +177,8 @@ private fun signatures() {
         return core.handle(event, now, ByteBuffer.allocateDirect(entropy.size).put(entropy).flip())
     }
     fun assertedToken(): Any? {
+        // A token of this very moment would do for whoever forces another.
+        now = Now(now.wall + 60_000, now.boot + 60_000)
         val sign = handle(Event.Ask(Want(), 0, true, null, null, null)).operations.single() as Operation.Sign
         val signature = Signature.getInstance("SHA256withECDSAinP1363Format").run { initSign(pair.private); update(sign.input.toByteArray()); sign() }
         val send = handle(Event.Signed(sign.op, Base64.getUrlEncoder().withoutPadding().encodeToString(signature))).operations.single() as Operation.Send

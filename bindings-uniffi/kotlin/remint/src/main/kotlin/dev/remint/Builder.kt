@@ -216,9 +216,9 @@ public class Builder internal constructor(profile: String) {
         if (http != null && listOfNotNull(proxy, sslContext, trustManager).isNotEmpty()) {
             throw misuse("the options `proxy`, `sslContext` and `trustManager` are for the default transport: leave them out, or `http`")
         }
-        val signers = listOfNotNull(signingKey?.let { it.name to it.signer }, dpop?.let { "dpop:${it.name}" to it.signer }).toMap()
+        val keys = listOfNotNull(signingKey?.let { it.name to it }, dpop?.let { it.dpopName to it }).toMap()
         val host = Host(
-            http ?: defaultTransport(executor), executor, clock, random, clientSecret, clientAssertion, grants, signers, certificate, store, onNotice,
+            http ?: defaultTransport(executor), executor, clock, random, clientSecret, clientAssertion, grants, keys, certificate, store, onNotice,
         )
         val members = options.entries.joinToString(",", "{", "}") { (name, value) -> "${toJson(name, name)}:${toJson(name, value)}" }
         return Driver(NativeLibrary.newCore(members), host)

@@ -26,8 +26,13 @@ public class SigningKey private constructor(
     internal val keyId: String?,
     /** The public key (RFC 7517), where it is known. */
     internal val jwk: Map<String, String>?,
+    /** Whether it signs without waiting for anybody. */
+    internal val isInMemory: Boolean,
     internal val signer: Signer,
 ) {
+    /** The name as the key of `dpop`: one of its own, so that one key may be for both. */
+    internal val dpopName: String = "dpop:$name"
+
     override fun toString(): String = "SigningKey(${algorithms.joinToString(" or ")}, redacted)"
 
     /** The option `signing_key`. */
@@ -37,9 +42,9 @@ public class SigningKey private constructor(
         if (keyId != null) put("kid", keyId)
     }
 
-    /** The option `dpop`. Its name is of its own, so that one key may be for both. */
+    /** The option `dpop`. */
     internal fun toldAsDpop(required: Boolean): Map<String, Any> = mapOf(
-        "name" to "dpop:$name",
+        "name" to dpopName,
         "alg" to algorithms.first(),
         "jwk" to (jwk ?: throw misuse("each proof shows the public key of `dpop`, which is not known: make the key of a `KeyPair`, or give its `publicKey`")),
         "required" to required,
@@ -106,7 +111,7 @@ public class SigningKey private constructor(
         @JvmStatic
         @JvmOverloads
         public fun remote(name: String, algorithm: String, keyId: String? = null, publicKey: PublicKey? = null, signer: Signer): SigningKey =
-            SigningKey(name, listOf(algorithm), keyId, publicKey?.let(::jwkOf), signer)
+            SigningKey(name, listOf(algorithm), keyId, publicKey?.let(::jwkOf), isInMemory = false, signer)
 
         /**
          * A new key pair, which Java's own means export and import: `KeyStore`, `getEncoded()`.
@@ -128,7 +133,8 @@ public class SigningKey private constructor(
                 throw misuse("`algorithm` is `$algorithm`, but the key is of the kind `${key.algorithm}`: use ${fitting.joinToString(" or ")}")
             }
             val known = name ?: keyId ?: fingerprint(publicKey?.encoded ?: key.encoded)
-            return SigningKey(known, algorithm?.let(::listOf) ?: fitting, keyId, publicKey?.let(::jwkOf)) { input, chosen -> sign(key, chosen, input) }
+            val isInMemory = key.encoded != null
+            return SigningKey(known, algorithm?.let(::listOf) ?: fitting, keyId, publicKey?.let(::jwkOf), isInMemory) { input, chosen -> sign(key, chosen, input) }
         }
     }
 
