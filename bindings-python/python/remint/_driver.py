@@ -73,7 +73,7 @@ class Driver:
             self.forked()
         step = Redacted(self.core.handle(event, self.now(), self._random(32), wake, cell))
         for operation in map(Redacted, step.pop("operations", ())):
-            self._start(operation, bridge)
+            self._start(operation, bridge, event["start"].get("deadline") if "start" in event else None)
         self._finish(step)
         answer = step.get("answer")
         if isinstance(answer, dict):
@@ -132,7 +132,7 @@ class Driver:
         for notice in step.get("notices", ()):
             self.notify(notice)
 
-    def _start(self, operation: dict[str, Any], bridge: Bridge) -> None:
+    def _start(self, operation: dict[str, Any], bridge: Bridge, deadline: int | None = None) -> None:
         self._until[operation.get("flight") or operation["sleep"]] = operation["until"]
         if "sleep" in operation and hasattr(self.clock, "timer"):
             self.clock.timer(operation["until"] - self.now()[1], lambda: self.handle(_tick(operation), bridge=bridge))
@@ -143,7 +143,7 @@ class Driver:
                 self._start(other, bridge)
             self._finish(step)
         elif not self._threads:
-            self._run(operation, bridge)
+            self._run(operation, bridge, deadline)
         else:
             from threading import Thread
 
@@ -158,11 +158,11 @@ class Driver:
         signer = self.signers.get(operation["key"])
         return signer is not None and signer.is_local
 
-    def _run(self, operation: dict[str, Any], bridge: Bridge) -> None:
-        """Carries out an operation and, in the same thread, what follows from its end."""
+    def _run(self, operation: dict[str, Any], bridge: Bridge, deadline: int | None = None) -> None:
+        """Carries out an operation and, in the same thread, what follows from its end: if that is the caller's, not beyond its deadline."""
         this, following = object(), [operation]
         try:
-            while following:
+            while following and not (deadline is not None and "sleep" in following[0] and following[0]["until"] > deadline):
                 self._air[this] = 0 if "sleep" in following[0] else following[0]["until"]
                 step = self._perform(following[0], bridge)
                 following = []

@@ -57,6 +57,14 @@ def seen(condition: Callable[[], object]) -> bool:
     return bool(condition())
 
 
+async def timers(clock: Clock, count: int) -> None:
+    """Waits until so many are set: that of the poll, and that of whoever waits for it."""
+    for _ in range(2000):
+        if len(clock.timers) >= count:
+            break
+        await asyncio.sleep(0.005)
+
+
 class Waiting:
     """A caller in a thread."""
 
@@ -113,6 +121,13 @@ def test_a_poll_of_a_caller_who_gave_up_is_over(server: Server) -> None:
     assert isinstance(again.end(), remint.Token) and len(server.forms("/token")) == 1
 
 
+def test_a_host_without_threads_gives_up_in_time(server: Server) -> None:
+    client = server.client(remint.Client, grant="device_code", background_refresh=False)
+    device = client.device_authorization()
+    late = Waiting(lambda: client.poll(device.session, "alice", timeout=0.2)).end()
+    assert isinstance(late, remint.TransportError) and late.code == "timeout" and server.forms("/token") == []
+
+
 def test_a_cancelled_task_ends_its_polls(server: Server) -> None:
     notices: list[dict[str, Any]] = []
 
@@ -121,7 +136,7 @@ def test_a_cancelled_task_ends_its_polls(server: Server) -> None:
         async with server.client(remint.AsyncClient, grant="device_code", clock=clock, on_notice=notices.append) as client:
             device = await client.device_authorization()
             first = asyncio.create_task(client.poll(device.session, "alice"))
-            await asyncio.sleep(0.01)
+            await timers(clock, 2)
             first.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await first
@@ -130,7 +145,7 @@ def test_a_cancelled_task_ends_its_polls(server: Server) -> None:
             assert server.forms("/token") == []
             server.approved = True
             second = asyncio.create_task(client.poll(device.session, "alice"))
-            await asyncio.sleep(0.01)
+            await timers(clock, 2)
             clock.pass_by(5)
             assert (await second).access_token == "T1"
 
@@ -160,7 +175,7 @@ def test_a_person_is_asked_on_a_device_of_their_own(server: Server) -> None:
             assert 100 < asked.expires_in <= 120 and asked.interval == 5 and "session" not in repr(asked)
             server.approved = True
             waiting = asyncio.create_task(client.poll(asked.session, "alice"))
-            await asyncio.sleep(0.01)
+            await timers(clock, 2)
             clock.pass_by(5)
             assert (await waiting).access_token == "T1"
             assert server.forms("/token")[0]["auth_req_id"] == "kanari-request"
