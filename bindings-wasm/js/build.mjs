@@ -1,6 +1,6 @@
 // Makes dist/ out of src/ and of what the generator left in build/native/.
 import { execFileSync } from "node:child_process";
-import { readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -57,3 +57,6 @@ const visit = (name) => {
 for (const name of readdirSync(dist)) {
   if (name.endsWith(".d.ts") && !reachable.has(name)) rmSync(join(dist, name));
 }
+
+// npm packs nothing from outside of the package's folder.
+for (const name of ["LICENSE-APACHE", "LICENSE-MIT"]) copyFileSync(join(here, "../..", name), join(here, name));

@@ -1,6 +1,5 @@
-import type { Agent } from "node:https";
 import { misuse } from "./errors.js";
-import { type Tls, agentFor } from "./transport.js";
+import { type Connections, type Tls, agentFor } from "./transport.js";
 
 /** The certificate that the client shows to servers (mutual TLS, RFC 8705). */
 export interface ClientCertificate {
@@ -12,7 +11,7 @@ export interface ClientCertificate {
 
 interface Pair {
   readonly tlsId: string;
-  readonly agent: Agent;
+  readonly agent: Connections;
   readonly files: string;
 }
 
@@ -31,7 +30,7 @@ export class Certificate {
     return this.#pair.tlsId;
   }
 
-  get agent(): Agent {
+  get agent(): Connections {
     return this.#pair.agent;
   }
 

@@ -56,8 +56,11 @@ export interface Tls {
   readonly proxy?: string | undefined;
 }
 
+/** Node's `https.Agent`, whose type stays out of the declarations: not every consumer has it. */
+export type Connections = object;
+
 /** Connections with certificate authorities, a client certificate or a proxy of the user's. They are shared with no other agent's. */
-export function agentFor({ ca, proxy, cert, key }: Tls & { cert?: string; key?: string }): Agent {
+export function agentFor({ ca, proxy, cert, key }: Tls & { cert?: string; key?: string }): Connections {
   const https = require("node:https") as typeof import("node:https");
   const own = Object.entries({ ca: ca as string | Buffer, cert, key }).filter(([, value]) => value !== undefined);
   const agent = new https.Agent({ ...Object.fromEntries(own), keepAlive: true });
@@ -66,7 +69,7 @@ export function agentFor({ ca, proxy, cert, key }: Tls & { cert?: string; key?: 
 }
 
 /** Like `fetch`, over the connections of an agent: the global one can't be told of any. The agent is asked for at each request. */
-export function fetchOver(agentNow: () => Agent): typeof fetch {
+export function fetchOver(agentNow: () => Connections): typeof fetch {
   const https = require("node:https") as typeof import("node:https");
   const { Readable } = require("node:stream") as typeof import("node:stream");
   return async (input, init) => {
@@ -74,7 +77,7 @@ export function fetchOver(agentNow: () => Agent): typeof fetch {
     if (!request.url.startsWith("https:")) return fetch(request);
     const headers = { "accept-encoding": "identity", ...Object.fromEntries(request.headers) };
     const body = request.body === null ? undefined : Buffer.from(await request.arrayBuffer());
-    const agent = agentNow();
+    const agent = agentNow() as Agent;
     return new Promise((resolve, reject) => {
       const { method, signal } = request;
       const outgoing = https.request(request.url, { agent, method, headers, signal }, (answer) => {
