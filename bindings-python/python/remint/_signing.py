@@ -69,9 +69,11 @@ def to_signer(given: Any, option: str = "signing_key") -> Signer:
     except Exception:
         # The error's own text may hold a part of the key, and its frames do.
         raise misuse(f"`{option}['key']` is not a private key: give PEM (PKCS #8, SEC 1 or PKCS #1) without a password, a JWK, or a key of `cryptography`") from None
+    # A JWK may say by itself what it is for (RFC 7517 sections 4.4 and 4.5).
+    for name in ("alg",) if is_dpop else ("alg", "kid"):
+        if hasattr(given["key"], "keys") and name in given["key"]:
+            told.setdefault(name, given["key"][name])
     fits, public = _fitting(key, told.get("alg"), option)
-    if isinstance(given["key"], dict) and "kid" in given["key"] and not is_dpop:
-        told.setdefault("kid", given["key"]["kid"])
     # The thumbprint (RFC 7638 section 3) tells this key's tokens from another's.
     thumbprint = sha256(dumps(public, separators=(",", ":"), sort_keys=True).encode()).digest()
     told.setdefault("name", _text(thumbprint))

@@ -99,7 +99,7 @@ def test_every_algorithm_signs_what_its_public_key_verifies() -> None:
 
 def test_a_key_alone_says_how_it_signs() -> None:
     big, small = rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP384R1())
-    for key, alg in ((big, "PS256"), (small, "ES384"), (PUBLISHED, "EdDSA"), (pem(small, serialization.PrivateFormat.PKCS8), "ES384")):
+    for key, alg in ((big, "PS256"), (small, "ES384"), (PUBLISHED, "EdDSA"), ({**PUBLISHED, "alg": "EdDSA"}, "EdDSA"), (pem(small, serialization.PrivateFormat.PKCS8), "ES384")):
         wire = Wire()
         with client(wire, signing_key=key, assertion_audience="https://auth.example.com") as wallet:
             wallet.token()
@@ -174,6 +174,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_sent() -> None:
     for key, words in (
         ({"key": p256, "alg": "RS256"}, "use ES256"),
         ({"key": rsa.generate_private_key(65537, 1024), "alg": "RS256"}, "1024 bits"),
+        ({**PUBLISHED, "alg": "ES256"}, "use EdDSA"),
         ({"key": ec.generate_private_key(ec.SECP256K1())}, "secp256k1"),
         ({"key": p256.public_key()}, "not a private key"),
         ({"key": "-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----"}, "not a private key"),
