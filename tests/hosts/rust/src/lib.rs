@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
+pub mod scripted;
+
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::io::{BufRead, BufReader, Read, Write};
