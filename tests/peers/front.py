@@ -20,6 +20,8 @@ class Front:
         self.forgotten = set()
         self.lock = threading.Lock()
         self.port = None
+        # Told what a server sends to the device of a person whom it asks something.
+        self.on_channel = None
         handler = type("Handler", (Handler,), {"front": self})
         self.server = Server(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
@@ -56,6 +58,10 @@ class Handler(BaseHTTPRequestHandler):
         own = {"/peers/api": self.api, "/peers/counts": self.counts, "/peers/forget": self.forget}.get(path)
         if own:
             own(body)
+        elif path == "/peers/channel":
+            authorization = self.headers["authorization"]
+            self.send_json({}, 201)
+            self.front.on_channel(authorization)
         elif path.startswith("/peers/jwks/"):
             self.send_json(self.front.jwks(path.removeprefix("/peers/jwks/")))
         else:
@@ -102,9 +108,9 @@ class Handler(BaseHTTPRequestHandler):
         self.front.forgotten.add(body.decode())
         self.send_json({})
 
-    def send_json(self, value):
+    def send_json(self, value, status=200):
         content = json.dumps(value).encode()
-        self.send_response_only(200)
+        self.send_response_only(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(content)))
         self.end_headers()

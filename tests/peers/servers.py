@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from base64 import b64encode
 from pathlib import Path
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import quote_plus, urlencode, urlsplit
 
 import browser
 import install
@@ -180,7 +180,7 @@ class DjangoOAuthToolkit(Peer):
         self.traits |= {"grace"} if grace else {"family", "no grace"}
         if grace:
             self.profile["token"]["rotation_grace"] = grace
-        options = {"clients": CLIENTS, "user": USER, "grace": grace, "redirect_uri": REDIRECT_URI}
+        options = {"clients": CLIENTS, "user": USER, "grace": grace, "redirect_uri": REDIRECT_URI, "key": keys.signing["key-RS256"].pem}
         self.start([install.django_oauth_toolkit(), str(HERE / "django-oauth-toolkit" / "server.py"), json.dumps(options)], HERE)
 
 
@@ -241,6 +241,7 @@ class Keycloak(Fronted):
         shutil.copytree(home / "data" / "h2", folder / "h2")
         tls = self.tls()
         self.port, tls_port = free_ports(2)
+        self.front.on_channel = self.answer_for_ann
         self.addresses["tls_url"] = f"https://127.0.0.1:{tls_port}"
         self.run(
             home,
@@ -250,6 +251,7 @@ class Keycloak(Fronted):
             f"--https-certificate-file={tls['certificate']}",
             f"--https-certificate-key-file={tls['key']}",
             f"--truststore-paths={tls['trusted']}",
+            f"--spi-ciba-auth-channel--ciba-http-auth-channel--http-authentication-channel-uri={self.front.url}/peers/channel",
         )
 
     def run(self, home, port, *options):
@@ -278,6 +280,11 @@ class Keycloak(Fronted):
         self.front.pass_on_to(self.port)
         paths = {"token": "/token", "authorization": "/auth", "revocation": "/revoke", "introspection": "/token/introspect", "userinfo": "/userinfo"}
         self.locate(f"{self.front.url}/realms/remint", **{name: f"/protocol/openid-connect{path}" for name, path in paths.items()})
+
+    def answer_for_ann(self, authorization):
+        """The person whom a backchannel request asks says yes, from another channel."""
+        url = f"http://127.0.0.1:{self.port}/realms/remint/protocol/openid-connect/ext/ciba/auth/callback"
+        request(url, {"status": "SUCCEED"}, authorization=authorization, host=urlsplit(self.front.url).netloc)
 
     @property
     def tls_base_url(self):
@@ -354,7 +361,7 @@ def request(url, body=None, **headers):
     if body is not None and not isinstance(body, bytes):
         body, headers = json.dumps(body).encode(), {**headers, "content-type": "application/json"}
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=30) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=120) as answer:
             return answer.read()
     except urllib.error.HTTPError as error:
         raise OSError(f"{url}: {error.code} {error.read()[:1000]!r}") from None

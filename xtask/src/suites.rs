@@ -120,6 +120,11 @@ const SUITES: &[Suite] = &[
         .with(&[Host::Node, Host::Kotlin, Host::Swift])
         .taking_hosts()
         .builds(&[Build::Kotlin("tests/peers/drivers/kotlin"), Build::Swift("tests", "PeersSwift")]),
+    // Servers that take longer to start.
+    Suite::new("peers-heavy", Report::Plain, Program::Python("tests/peers", "tests/peers/run.py --servers heavy"))
+        .with(&[Host::Node, Host::Kotlin, Host::Swift])
+        .taking_hosts()
+        .builds(&[Build::Kotlin("tests/peers/drivers/kotlin"), Build::Swift("tests", "PeersSwift")]),
     Suite::new("demo", Report::Plain, Program::Cargo("xtask demo --yes"))
         .with(&[Host::Node, Host::Python, Host::Kotlin, Host::Swift])
         .taking_hosts(),

@@ -20,7 +20,7 @@ GRANTS = {
 LOGIN_PAGE = '<form method="post">{% csrf_token %}{{ form }}<input type="submit"></form>'
 
 
-def configure(folder, grace):
+def configure(folder, grace, key):
     from django.conf import settings
 
     settings.configure(
@@ -69,6 +69,8 @@ def configure(folder, grace):
             "REFRESH_TOKEN_GRACE_PERIOD_SECONDS": grace,
             "REFRESH_TOKEN_REUSE_PROTECTION": True,
             "PKCE_REQUIRED": True,
+            "OIDC_ENABLED": True,
+            "OIDC_RSA_PRIVATE_KEY": key,
             "COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS": True,
         },
     )
@@ -121,7 +123,7 @@ def routes():
 
     return [
         path("login/", LoginView.as_view()),
-        path("o/", include((urls.base_urlpatterns, urls.app_name))),
+        path("o/", include((urls.base_urlpatterns + urls.oidc_urlpatterns, urls.app_name))),
         path("", include((urls.metadata_urlpatterns, urls.app_name), namespace="metadata")),
         path("peers/api", api),
         path("peers/forget", forget),
@@ -159,7 +161,7 @@ class Handler(simple_server.WSGIRequestHandler):
 def main():
     options = json.loads(sys.argv[1])
     with tempfile.TemporaryDirectory(prefix="remint-peer-") as folder:
-        configure(Path(folder), options["grace"])
+        configure(Path(folder), options["grace"], options["key"])
         fill(options["clients"], options["user"], options["redirect_uri"])
         urlpatterns.extend(routes())
 
