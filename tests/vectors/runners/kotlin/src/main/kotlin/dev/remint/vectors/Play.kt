@@ -62,7 +62,7 @@ private fun Builder.option(name: String, value: JsonElement) {
         "scope" -> scope(texts(value))
         "policy" -> policy((value as JsonObject).mapValues { (_, value) -> value.asText() ?: value.asLong() ?: (value as JsonPrimitive).double })
         "aside" -> backgroundRefresh((value as JsonPrimitive).booleanOrNull ?: throw Problem("  `aside` must be true or false"))
-        "base_url", "tenant_id", "token_endpoint" -> variable(name, text(name, value))
+        "base_url", "issuer", "tenant_id", "token_endpoint" -> variable(name, text(name, value))
         else -> throw Problem("  the option `$name` is not understood in a run through a client")
     }
 }
