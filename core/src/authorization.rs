@@ -136,13 +136,17 @@ impl Config {
         push("client_id", self.client_id.as_deref().unwrap_or_default());
         push("redirect_uri", &ask.redirect_uri);
         if !scope.is_empty() {
-            push("scope", &scope.join(" "));
+            push("scope", &scope.join(self.answer.scope_separator.encode_utf8(&mut [0; 4])));
         }
         push("state", state.expose());
         push("code_challenge", &code_challenge(verifier));
         push("code_challenge_method", "S256");
         for resource in &self.resource {
             push("resource", resource);
+        }
+        for audience in &self.audience {
+            // No RFC has it there, and the providers that want one do (Auth0, Atlassian).
+            push("audience", audience);
         }
         if let Some(dpop) = &self.dpop {
             // The code is bound to the key too (RFC 9449 section 10, STD-131).
@@ -172,16 +176,17 @@ impl Config {
                 claims.insert(name, Claim::Json(RawValue::from_string(value).ok()?));
                 continue;
             }
-            match claims.get_mut(&name) {
-                // Only `resource` repeats (STD-3).
-                Some(Claim::Texts(texts)) => texts.push(value),
-                _ if name == "resource" => {
-                    claims.insert(name, Claim::Texts([value].into()));
+            // Only `resource` and `audience` repeat (STD-3).
+            let claim = match claims.remove(&name) {
+                None => Claim::Text(value),
+                Some(Claim::Text(first)) => Claim::Texts([first, value].into()),
+                Some(Claim::Texts(mut texts)) => {
+                    texts.push(value);
+                    Claim::Texts(texts)
                 }
-                _ => {
-                    claims.insert(name, Claim::Text(value));
-                }
-            }
+                Some(other) => other,
+            };
+            claims.insert(name, claim);
         }
         claims.insert("iss".into(), Claim::Text(self.client_id.clone().unwrap_or_default()));
         claims.insert("aud".into(), Claim::Text(issuer.or(self.assertion.audience.clone()).unwrap_or_default()));

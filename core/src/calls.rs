@@ -47,30 +47,24 @@ impl Core {
         headers.push((String::from(token.header()), token.authorization().expose().into()));
         if token.is_bound() {
             // Each request has a proof of its own (STD-119), and the host has to sign it.
-            match self.proof_for(attach, key, turn) {
-                Ok(proof) => headers.push(("DPoP".into(), proof.expose().into())),
-                Err(answer) => return answer,
+            match attach.after.and_then(|after| self.results.take(after)) {
+                Some(Ok(Outcome::Proof(proof))) => headers.push(("DPoP".into(), proof.expose().into())),
+                Some(Err(error)) => return Answer::Fail(error),
+                Some(Ok(Outcome::Done(_))) | None => return self.wait_for_proof(attach, key, turn),
             }
         }
         headers.extend(self.config.attach.headers.iter().cloned());
         Answer::Headers { headers }
     }
 
-    /// The proof that was signed for this very question; or the way to it.
-    fn proof_for(&mut self, attach: &Attach, key: Key, turn: &mut Turn<'_>) -> Result<Secret, Answer> {
+    /// The proof of this very request is being signed, or will be.
+    fn wait_for_proof(&mut self, attach: &Attach, key: Key, turn: &mut Turn<'_>) -> Answer {
         let deadline = turn.now.boot.saturating_add(self.config.policy.caller_timeout);
-        if let Some(after) = attach.after {
-            match self.results.take(after) {
-                Some(Ok(Outcome::Proof(proof))) => return Ok(proof),
-                Some(Err(error)) => return Err(Answer::Fail(error)),
-                Some(Ok(Outcome::Done(_))) | None => {}
-            }
-            if self.errands.contains_key(&after) {
-                return Err(Answer::Wait { flight: after, until: deadline });
-            }
+        if let Some(after) = attach.after.filter(|after| self.errands.contains_key(after)) {
+            return Answer::Wait { flight: after, until: deadline };
         }
         let (call, method, url) = (attach.call, attach.method.clone(), attach.url.clone());
-        Err(self.set_out(Kind::Prove { key, call, method, url }, deadline, turn).unwrap_or_else(Answer::Fail))
+        self.set_out(Kind::Prove { key, call, method, url }, deadline, turn).unwrap_or_else(Answer::Fail)
     }
 
     /// A token goes only where the profile or the user said that it may, and only over TLS (STD-21, RFC 6750 section 5.3).

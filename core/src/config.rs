@@ -40,6 +40,8 @@ pub struct Config {
     pub client_auth: ClientAuth,
     /// Where tokens are asked for; none for [`Grant::ApiToken`].
     pub token_endpoint: Option<EndpointUrl>,
+    /// `grant_type` of [`Grant::ClientCredentials`], where the provider has a word of its own.
+    pub grant_type: Option<String>,
     /// How the token endpoint is called.
     pub method: Method,
     /// Further parameters of the token request; none is reserved, empty or given twice.
@@ -369,6 +371,7 @@ impl Config {
             credential: Credential::None,
             client_auth: ClientAuth::None,
             token_endpoint: None,
+            grant_type: None,
             method: Method::Post,
             parameters: Vec::new(),
             scope: Vec::new(),
@@ -412,6 +415,7 @@ impl Config {
                 .transpose()?
                 .flatten();
             config.method = token.method;
+            config.grant_type = token.grant_type.clone();
             config.answer = token.answer.clone();
             config.missing_lifetime =
                 config.policy.missing_lifetime.or(token.missing_lifetime).unwrap_or(ASSUMED_LIFETIME);
@@ -431,7 +435,7 @@ impl Config {
         if grant == Grant::AuthorizationCode {
             config.authorization = variables.authorization(allow_loopback_http)?;
         }
-        given.credentials(&mut config)?;
+        given.credentials(&mut config, variables.issuer_of_authorization(allow_loopback_http)?)?;
         config.check()?;
         for field in given.take_one("api_origins").map(Field::list).transpose()?.unwrap_or_default() {
             let place = field.place.clone();
@@ -716,7 +720,7 @@ fn meanings(profile: &Profile) -> BTreeMap<String, ErrorMeaning> {
                 Some(hint) => format!("{} means by `{code}`: {}; {hint}", profile.title, meaning.meaning),
                 None => format!("{} means by `{code}`: {}", profile.title, meaning.meaning),
             };
-            (code.clone(), ErrorMeaning { hint, verdict: meaning.verdict })
+            (code.clone(), ErrorMeaning { hint, means: meaning.means, verdict: meaning.verdict })
         })
         .collect()
 }

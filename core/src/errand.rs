@@ -219,7 +219,7 @@ impl Core {
                 )
             }
             Kind::Device(ask) => {
-                push_scope(&mut form, ask.scope.as_deref().unwrap_or(&config.scope));
+                config.push_scope(&mut form, ask.scope.as_deref().unwrap_or(&config.scope));
                 push_parameters(&mut form, &ask.parameters)?;
                 (&endpoints.device_authorization, "device_authorization", "the device authorization endpoint")
             }
@@ -488,7 +488,7 @@ impl BackchannelRequest {
                 "exactly one of `login_hint`, `login_hint_token` and `id_token_hint` says who is asked (CIBA section 7.1)",
             ));
         }
-        push_scope(form, self.scope.as_deref().unwrap_or(&config.scope));
+        config.push_scope(form, self.scope.as_deref().unwrap_or(&config.scope));
         let expiry = self.requested_expiry.map(|millis| (millis / 1000).max(1).to_string());
         let others = [
             ("binding_message", self.binding_message.as_deref()),
@@ -515,12 +515,6 @@ fn done(outcome: Outcome) -> Answer {
 
 fn left(expires_in: i64, question: &Question, turn: &Turn<'_>) -> i64 {
     question.wall.saturating_add(expires_in).saturating_sub(turn.now.wall)
-}
-
-fn push_scope(form: &mut Form, scope: &[String]) {
-    if !scope.is_empty() {
-        form.push_texts("scope", scope.iter().map(String::as_str));
-    }
 }
 
 fn push_token(form: &mut Form, token: &Secret, hint: Option<&str>) {

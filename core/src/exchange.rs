@@ -153,6 +153,15 @@ impl Config {
         Ok((http, exchange))
     }
 
+    /// The scopes, with what stands between them at this provider.
+    pub(crate) fn push_scope(&self, form: &mut Form, scope: &[String]) {
+        match self.answer.scope_separator {
+            _ if scope.is_empty() => {}
+            ' ' => form.push_texts("scope", scope.iter().map(String::as_str)),
+            separator => form.push("scope", &scope.join(separator.encode_utf8(&mut [0; 4]))),
+        }
+    }
+
     /// One request to the server, with the client's proof of who it is.
     pub(crate) fn request(
         &self,
@@ -179,7 +188,9 @@ impl Exchange {
     /// Writes the request's own parameters.
     fn fill(&self, form: &mut Form) {
         match &self.request {
-            TokenRequest::ClientCredentials { .. } => form.push("grant_type", "client_credentials"),
+            TokenRequest::ClientCredentials { .. } => {
+                form.push("grant_type", self.config.grant_type.as_deref().unwrap_or("client_credentials"));
+            }
             TokenRequest::Code { code, redirect_uri, verifier } => {
                 form.push("grant_type", "authorization_code");
                 form.push("code", code.expose());
@@ -221,8 +232,8 @@ impl Exchange {
         let scope = self.requested_scope();
         let is_elsewhere = matches!(self.request, TokenRequest::JwtBearer { .. })
             && self.config.grant_assertion.as_ref().is_some_and(|rules| rules.scope && !rules.provided);
-        if !scope.is_empty() && !is_elsewhere {
-            form.push_texts("scope", scope.iter().map(String::as_str));
+        if !is_elsewhere {
+            self.config.push_scope(form, scope);
         }
         for resource in self.beside.resource.as_ref().unwrap_or(&self.config.resource) {
             form.push("resource", resource);

@@ -1,6 +1,6 @@
 //! A provider as data: a JSON document that says where its endpoints are, what they take and what they answer.
 //!
-//! The members are described in `profiles/schema.json`, the published JSON Schema. No provider has code of its own: the five
+//! The members are described in `profiles/schema.json`, the published JSON Schema. No provider has code of its own: the
 //! built-in profiles and a user's own document go the same way.
 
 mod read;
@@ -73,6 +73,8 @@ pub(crate) struct TokenRequest {
     /// None: the server's metadata tells it.
     pub(crate) endpoint: Option<(Template, Place)>,
     pub(crate) assertion: Option<AssertionRules>,
+    /// What stands for `client_credentials` at this provider.
+    pub(crate) grant_type: Option<String>,
     pub(crate) method: Method,
     pub(crate) client_auth: Vec<ClientAuth>,
     pub(crate) scope: Option<ScopeRules>,
@@ -148,6 +150,8 @@ pub(crate) struct ApiToken {
 pub(crate) struct Meaning {
     pub(crate) meaning: String,
     pub(crate) hint: Option<String>,
+    /// The standard's own word for it.
+    pub(crate) means: Option<&'static str>,
     pub(crate) verdict: Option<Verdict>,
 }
 
@@ -240,6 +244,8 @@ pub(crate) fn standard_answer() -> AnswerShape {
         expires_at: None,
         refresh_token: Some(member("refresh_token")),
         scope: Some(member("scope")),
+        scope_separator: ' ',
+        statuses: [200].into(),
         ok: None,
         form: false,
     }

@@ -36,6 +36,10 @@ pub struct AnswerShape {
     pub refresh_token: Option<Vec<String>>,
     /// The granted scope.
     pub scope: Option<Vec<String>>,
+    /// What stands between two scopes.
+    pub scope_separator: char,
+    /// The statuses that may bring a token.
+    pub statuses: Vec<u16>,
     /// A boolean that says whether the answer is a success at all (`{"ok": false, "error": …}`).
     pub ok: Option<Vec<String>>,
     /// Whether form-encoded answers are read too.
@@ -67,6 +71,8 @@ pub enum MissingLifetime {
 pub struct ErrorMeaning {
     /// What it means there and what to do, for the error's hint.
     pub hint: String,
+    /// The standard's own word for it.
+    pub means: Option<&'static str>,
     /// How to treat it, if not as the RFC has it.
     pub verdict: Option<Verdict>,
 }
@@ -138,9 +144,9 @@ impl Reading<'_> {
     /// A [`Refusal`] that says how to treat it.
     pub fn read(&self, response: HttpResponse<'_>) -> Result<TokenSet, Refusal> {
         let answer = self.open(&response);
-        let outcome = match (response.status, &answer) {
-            (200, Ok(answer)) => self.token(&response, answer),
-            (200, Err(unreadable)) => Err(self.unreadable(&response, *unreadable)),
+        let outcome = match (self.shape.statuses.contains(&response.status), &answer) {
+            (true, Ok(answer)) => self.token(&response, answer),
+            (true, Err(unreadable)) => Err(self.unreadable(&response, *unreadable)),
             _ => Err(self.refused(&response, &answer)),
         };
         outcome.map_err(|refusal| Refusal {
@@ -248,8 +254,10 @@ impl Reading<'_> {
 
     fn by_code(&self, status: u16, text: &str) -> Refusal {
         let meaning = self.errors.get(text);
-        let standard = standard_meaning(text);
+        let standard = standard_meaning(meaning.and_then(|meaning| meaning.means).unwrap_or(text));
         let (code, verdict) = match (standard, status) {
+            // RFC 6749 section 5.2 has this status for nothing else (Keycloak says so of a wrong secret).
+            (Some((ErrorCode::UnauthorizedClient, verdict)), 401) => (ErrorCode::InvalidClient, verdict),
             (Some(standard), _) => standard,
             (None, 401) => (ErrorCode::InvalidClient, Verdict::Terminal),
             (None, _) => (ErrorCode::UnexpectedAnswer, Verdict::Unexpected),
@@ -388,7 +396,9 @@ impl Reading<'_> {
         let given = match &self.shape.scope {
             Some(path) => match find(answer, path)? {
                 None => None,
-                Some(Value::Text(scope)) if scope.bytes().all(is_printable) => Some(scope.into_owned()),
+                Some(Value::Text(scope)) if scope.bytes().all(is_printable) => {
+                    Some(scope.replace(self.shape.scope_separator, " "))
+                }
                 Some(Value::Texts(Some(scopes))) if scopes.iter().all(|scope| scope.bytes().all(is_printable)) => {
                     Some(scopes.join(" "))
                 }
@@ -946,6 +956,8 @@ mod tests {
                 expires_at: None,
                 refresh_token: Some(path("refresh_token")),
                 scope: Some(path("scope")),
+                scope_separator: ' ',
+                statuses: [200].into(),
                 ok: None,
                 form: false,
             },
@@ -1513,6 +1525,11 @@ mod tests {
         ] {
             for status in [400, 401, 403, 404, 422] {
                 let refusal = given().read(status, format!(r#"{{"error": "{text}"}}"#)).unwrap_err();
+                // With this status it is about the client, whatever the word.
+                let code = match (text, status) {
+                    ("unauthorized_client", 401) => ErrorCode::InvalidClient,
+                    _ => code,
+                };
                 assert_eq!((refusal.verdict, refusal.error.code()), (Verdict::Terminal, code));
                 assert_eq!(refusal.error.oauth_error(), Some(text));
                 assert!(!refusal.error.is_retryable());
@@ -1594,7 +1611,7 @@ mod tests {
 
     #[test]
     fn a_profile_may_give_codes_a_meaning_of_its_own() {
-        let meaning = |verdict| ErrorMeaning { hint: "grant type not supported".into(), verdict };
+        let meaning = |verdict| ErrorMeaning { hint: "grant type not supported".into(), means: None, verdict };
         let read = |code: &str, verdict| {
             let given = given().with(|given| {
                 given.errors.insert(code.into(), meaning(verdict));

@@ -215,7 +215,7 @@ impl<'a> Given<'a> {
         Ok(Some(rules))
     }
 
-    pub(super) fn credentials(&mut self, config: &mut Config) -> Result<(), Error> {
+    pub(super) fn credentials(&mut self, config: &mut Config, issuer: Option<String>) -> Result<(), Error> {
         let client_id = self.take_one("client_id");
         let secret = self.take_one("client_secret");
         let provided = self.take_one("client_secret_provided");
@@ -243,7 +243,7 @@ impl<'a> Given<'a> {
             ClientAuth::KeyJwt => !is_asserted,
             _ => is_used,
         };
-        self.assertion(config, signs)?;
+        self.assertion(config, signs, issuer)?;
 
         config.credential = match (config.grant, config.client_auth) {
             (Grant::ApiToken, _) => {
@@ -338,7 +338,7 @@ impl<'a> Given<'a> {
     }
 
     /// What assertions say, for a client that makes its own.
-    fn assertion(&mut self, config: &mut Config, signs: bool) -> Result<(), Error> {
+    fn assertion(&mut self, config: &mut Config, signs: bool, issuer: Option<String>) -> Result<(), Error> {
         let audience = self.take_one("assertion_audience");
         let typed = self.take_one("assertion_typ");
         if !signs {
@@ -347,7 +347,6 @@ impl<'a> Given<'a> {
                 None => Ok(()),
             };
         }
-        let issuer = config.authorization.as_ref().and_then(|authorization| authorization.issuer.clone());
         let issuer = config.discovery.as_ref().map(|discovery| discovery.issuer.clone()).or(issuer);
         let theirs = config.grant_assertion.as_ref().and_then(|rules| rules.audience.clone());
         config.assertion = AssertionRules {

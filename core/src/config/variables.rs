@@ -200,6 +200,14 @@ impl<'p> Variables<'p> {
         Ok(origins)
     }
 
+    /// The issuer that the profile names for people's authorization: the same server gives tokens without people.
+    pub(super) fn issuer_of_authorization(&self, allow_loopback_http: bool) -> Result<Option<String>, Error> {
+        match self.profile.authorization.as_ref().and_then(|request| request.issuer.as_ref()) {
+            Some(issuer) => self.issuer(issuer, allow_loopback_http, false),
+            None => Ok(None),
+        }
+    }
+
     pub(super) fn authorization(&self, allow_loopback_http: bool) -> Result<Option<Authorization>, Error> {
         let Some(request) = &self.profile.authorization else {
             // The server's metadata tells where.

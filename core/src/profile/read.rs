@@ -184,16 +184,21 @@ impl Templates<'_> {
             None if is_get => [ClientAuth::BasicRaw].into(),
             None => [ClientAuth::BasicForm].into(),
         };
+        let (scope, scope_separator) = match object.take("scope").map(read_scope_rules).transpose()? {
+            Some((scope, separator)) => (Some(scope), separator),
+            None => (None, ' '),
+        };
         let request = TokenRequest {
             endpoint,
             method,
             client_auth,
-            scope: object.take("scope").map(read_scope_rules).transpose()?,
+            scope,
             parameters: self.read_parameters(object.take("parameters"))?,
-            answer: read_answer(object.take("answer"))?,
+            answer: AnswerShape { scope_separator, ..read_answer(object.take("answer"))? },
             missing_lifetime: object.take("missing_lifetime").map(read_missing_lifetime).transpose()?,
             soft_margin: object.take("soft_margin").map(|field| field.duration(0, DAY)).transpose()?,
             rotation_grace: object.take("rotation_grace").map(|field| field.duration(0, DAY)).transpose()?,
+            grant_type: object.take("grant_type").map(read_grant_type).transpose()?,
             assertion: object.take("assertion").map(|field| self.read_assertion(field)).transpose()?,
         };
         object.end()?;
@@ -500,7 +505,8 @@ fn check_client_auth(methods: &[ClientAuth], grants: &[Grant], place: &Place) ->
     Ok(())
 }
 
-fn read_scope_rules(field: Field<'_>) -> Result<ScopeRules, Error> {
+/// What is known about the scopes, and what stands between two of them.
+fn read_scope_rules(field: Field<'_>) -> Result<(ScopeRules, char), Error> {
     let mut object = field.object()?;
     let default = match object.take("default") {
         Some(field) => field.list()?.into_iter().map(read_scope_token).collect::<Result<_, _>>()?,
@@ -515,12 +521,13 @@ fn read_scope_rules(field: Field<'_>) -> Result<ScopeRules, Error> {
         }
     }
     let closed = object.take("closed").map_or(Ok(false), Field::boolean)?;
+    let separator = object.take("separator").map_or(Ok(' '), |field| field.one_of(SEPARATORS))?;
     let place = object.place.clone();
     object.end()?;
     if let (true, Some(unknown)) = (!known.is_empty(), default.iter().find(|scope| !known.contains(scope))) {
         return Err(place.member("default").error(format!("names `{unknown}`, which `known` doesn't list")));
     }
-    Ok(ScopeRules { default, known, closed })
+    Ok((ScopeRules { default, known, closed }, separator))
 }
 
 fn read_scope_token(field: Field<'_>) -> Result<String, Error> {
@@ -564,6 +571,11 @@ fn read_answer(field: Option<Field<'_>>) -> Result<AnswerShape, Error> {
     if let Some(field) = object.take("assume_token_type") {
         answer.assumed_token_type = read_scheme(field)?;
     }
+    if let Some(field) = object.take("status") {
+        // RFC 6749 section 5.1 has the first.
+        let read = |field: Field<'_>| field.whole(200, 201).map(|status| if status == 200 { 200 } else { 201 });
+        answer.statuses = field.list()?.into_iter().map(read).collect::<Result<_, _>>()?;
+    }
     answer.form = object.take("form").map_or(Ok(false), Field::boolean)?;
     let place = object.place.clone();
     object.end()?;
@@ -594,13 +606,26 @@ fn read_scheme(field: Field<'_>) -> Result<Option<String>, Error> {
     Ok(Some(scheme))
 }
 
+/// A word of the provider's own in the place of `client_credentials`. The names of other grants stand for what they are.
+fn read_grant_type(field: Field<'_>) -> Result<String, Error> {
+    let place = field.place.clone();
+    let text = field.filled()?;
+    grammar::check(&text, grammar::GRAPHIC).map_err(|why| place.error(why))?;
+    if ["authorization_code", "refresh_token", "password", "implicit"].contains(&&*text) {
+        return Err(place.error("is the name of another grant: list that one in `/grants`, if it is offered"));
+    }
+    Ok(text)
+}
+
 fn read_meaning((code, field): (String, Field<'_>)) -> Result<(String, Meaning), Error> {
     let mut object = field.object()?;
     let meaning = object.require("meaning")?.filled()?;
     let hint = object.take("hint").map(Field::filled).transpose()?;
+    let choices: Vec<_> = STANDARD_ERRORS.iter().map(|code| (*code, *code)).collect();
+    let means = object.take("means").map(|field| field.one_of(&choices)).transpose()?;
     let verdict = object.take("verdict").map(|field| field.one_of(VERDICTS)).transpose()?;
     object.end()?;
-    Ok((code, Meaning { meaning, hint, verdict }))
+    Ok((code, Meaning { meaning, hint, means, verdict }))
 }
 
 /// A list of names, none of them twice, at least one.
@@ -640,6 +665,20 @@ const METHODS: &[(&str, Method)] = &[("GET", Method::Get), ("POST", Method::Post
 
 const UNITS: &[(&str, TimeUnit)] =
     &[("s", TimeUnit::Seconds), ("ms", TimeUnit::Milliseconds), ("iso8601", TimeUnit::Iso8601)];
+
+/// What may stand between two scopes.
+const SEPARATORS: &[(&str, char)] = &[(" ", ' '), (",", ',')];
+
+/// RFC 6749 section 5.2, RFC 8707 section 2.
+const STANDARD_ERRORS: &[&str] = &[
+    "invalid_client",
+    "invalid_grant",
+    "invalid_request",
+    "invalid_scope",
+    "invalid_target",
+    "unauthorized_client",
+    "unsupported_grant_type",
+];
 
 const VERDICTS: &[(&str, Verdict)] =
     &[("transient", Verdict::Transient), ("terminal", Verdict::Terminal), ("unexpected", Verdict::Unexpected)];
