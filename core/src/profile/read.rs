@@ -109,8 +109,14 @@ impl Profile {
                 Grant::AuthorizationCode if self.token.is_some() => {
                     ("authorization", self.authorization.is_some() || self.discovery.is_some())
                 }
-                Grant::DeviceCode if self.token.is_some() => self.needs_endpoint("device_authorization"),
-                Grant::Ciba if self.token.is_some() => self.needs_endpoint("backchannel_authentication"),
+                Grant::DeviceCode if self.token.is_some() => {
+                    self.check_endpoint("device_authorization", *grant, place)?;
+                    continue;
+                }
+                Grant::Ciba if self.token.is_some() => {
+                    self.check_endpoint("backchannel_authentication", *grant, place)?;
+                    continue;
+                }
                 _ => ("token", self.token.is_some()),
             };
             if !is_there {
@@ -124,8 +130,13 @@ impl Profile {
 }
 
 impl Profile {
-    fn needs_endpoint(&self, name: &'static str) -> (&'static str, bool) {
-        ("endpoints", self.endpoints.contains_key(name) || self.discovery.is_some())
+    /// The endpoint that a grant begins at is the profile's to name, unless the server does.
+    fn check_endpoint(&self, name: &str, grant: Grant, place: &Place) -> Result<(), Error> {
+        if self.endpoints.contains_key(name) || self.discovery.is_some() {
+            return Ok(());
+        }
+        let place = place.member("endpoints").member(name);
+        Err(place.error(format!("is missing: the grant `{}` needs it", grant.as_str())))
     }
 }
 
