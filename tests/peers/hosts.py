@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote_plus, urlsplit
 
 from clients import CLIENTS
+from keys import public_jwk
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -131,6 +132,10 @@ class Host:
             options["ca"] = str(peer.keys.authority.path)
         if client.get("dpop"):
             options.setdefault("dpop", {"generate": True})
+            if self.name in HOSTS["rust"]:
+                # Rust has nothing to make a key with, so there it is held elsewhere.
+                key = peer.keys.signing["proofs"]
+                options["dpop"] = {"alg": key.alg, "jwk": public_jwk(key.private.public_key()), "url": f"{peer.keys.signer.url}/proofs"}
         if client.get("alg"):
             options.setdefault("assertion_audience", peer.assertion_audience)
         self.clients += 1

@@ -61,6 +61,7 @@ class Keys:
         self.signing = {name: Key(client["alg"], f"of {name}") for name, client in CLIENTS.items() if client.get("alg") in KINDS}
         # The keys of nobody, each with its algorithm.
         self.signing |= {f"stranger-{alg}": Key(alg, "of nobody") for alg in KINDS}
+        self.signing["proofs"] = Key("ES256", "of proofs")
         self.certificates = {}
         self.authority = self.certificate("ca", "CN=remint peers", is_authority=True)
         self.server = self.certificate("server", "CN=127.0.0.1", self.authority)

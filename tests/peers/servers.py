@@ -126,7 +126,7 @@ class Peer:
 
     def approve(self, asked):
         """A person with a device's code."""
-        browser.visit(asked["verification_uri_complete"] or asked["verification_uri"], USER, asked["user_code"])
+        browser.visit(asked.get("verification_uri_complete") or asked["verification_uri"], USER, asked["user_code"])
 
     def forget(self, token):
         """Ends an access token before its time, and nothing else with it: no endpoint of theirs does that."""

@@ -2,15 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::future::ready;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use ::ureq::Agent;
+use ::ureq::http::{HeaderName, HeaderValue, Request};
 use examples_rust::reqwest::{self, Reqwest};
 use examples_rust::ureq::{self, Ureq};
-use remint::client::{Authorization, Incoming, Outgoing, SendError, Task, Token, TokenOptions};
-use remint::event::AuthorizationUrl;
+use remint::client::{
+    Authorization, Headers, Incoming, Introspection, Outgoing, Reply, SendError, Task, Token, TokenOptions,
+};
+use remint::event::{AuthorizationUrl, BackchannelRequest, DeviceRequest};
+use remint::step::Pending;
 use remint::{AsyncClient, AsyncTransport, Builder, Client, Secret, Transport};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -49,6 +55,7 @@ impl Tested {
         let (noticed, rotated) = (state.clone(), state.clone());
         let options = options.into_iter().fold(Builder::new(profile), |builder, (name, value)| match name.as_str() {
             "signing_key" => with_held_key(builder, &value, runtime.is_some()),
+            "dpop" => with_held_proofs(builder, &value, runtime.is_some()),
             _ => builder.option(&name, value),
         });
         let options = options.on_notice(move |notice| lock(&noticed.notices).push(json!(notice))).on_rotated(
@@ -99,18 +106,79 @@ impl Tested {
     }
 
     /// The status of one API request.
-    pub fn call(&self, url: &str) -> Result<u16, Box<dyn Error>> {
+    pub fn call(&self, method: &str, url: &str) -> Result<u16, Box<dyn Error>> {
+        let agent = ureq::agent();
         match &self.client {
-            Either::Threads(client) => {
-                let agent = ureq::agent();
-                Ok(client.call("GET", url, |headers| ureq::get(&agent, url, headers))?.status().as_u16())
-            }
-            Either::Tasks(client, runtime) => {
+            Either::Threads(client) => client.call(method, url, |headers| sent(&agent, method, url, headers)),
+            Either::Tasks(client, runtime) if method == "GET" => {
                 let http = reqwest::client()?;
-                let response = runtime.block_on(client.call("GET", url, |headers| reqwest::get(&http, url, headers)));
+                let response = runtime.block_on(client.call(method, url, |headers| reqwest::get(&http, url, headers)));
                 Ok(response.map_err(|error| -> Box<dyn Error> { error })?.status().as_u16())
             }
+            Either::Tasks(client, runtime) => {
+                runtime.block_on(client.call(method, url, |headers| ready(sent(&agent, method, url, &headers))))
+            }
         }
+    }
+
+    pub fn device_authorization(&self, request: DeviceRequest) -> Result<Pending, remint::Error> {
+        match &self.client {
+            Either::Threads(client) => client.device_authorization(request),
+            Either::Tasks(client, runtime) => runtime.block_on(client.device_authorization(request)),
+        }
+    }
+
+    pub fn backchannel(&self, request: BackchannelRequest) -> Result<Pending, remint::Error> {
+        match &self.client {
+            Either::Threads(client) => client.backchannel_authentication(request),
+            Either::Tasks(client, runtime) => runtime.block_on(client.backchannel_authentication(request)),
+        }
+    }
+
+    pub fn poll(&self, session: Secret, subject: &str) -> Result<Token, remint::Error> {
+        match &self.client {
+            Either::Threads(client) => client.poll(session, Some(subject), None),
+            Either::Tasks(client, runtime) => runtime.block_on(client.poll(session, Some(subject), None)),
+        }
+    }
+
+    pub fn introspect(&self, token: Secret) -> Result<Introspection, remint::Error> {
+        match &self.client {
+            Either::Threads(client) => client.introspect(token, None),
+            Either::Tasks(client, runtime) => runtime.block_on(client.introspect(token, None)),
+        }
+    }
+
+    pub fn revoke(&self, token: Option<Secret>) -> Result<(), remint::Error> {
+        match &self.client {
+            Either::Threads(client) => client.revoke(token, None),
+            Either::Tasks(client, runtime) => runtime.block_on(client.revoke(token, None)),
+        }
+    }
+
+    pub fn with_resource(&self, resource: Vec<String>) -> Result<Self, remint::Error> {
+        let client = match &self.client {
+            Either::Threads(client) => Either::Threads(client.with_resource(resource)?),
+            Either::Tasks(client, runtime) => Either::Tasks(client.with_resource(resource)?, runtime.clone()),
+        };
+        Ok(Self { client, state: self.state.clone() })
+    }
+
+    pub fn with_subject_token(
+        &self,
+        subject: String,
+        subject_token: Secret,
+        actor_token: Option<Secret>,
+    ) -> Result<Self, remint::Error> {
+        let client = match &self.client {
+            Either::Threads(client) => {
+                Either::Threads(client.with_subject_token(subject, subject_token, actor_token)?)
+            }
+            Either::Tasks(client, runtime) => {
+                Either::Tasks(client.with_subject_token(subject, subject_token, actor_token)?, runtime.clone())
+            }
+        };
+        Ok(Self { client, state: self.state.clone() })
     }
 
     pub fn authorization_url(&self, request: AuthorizationUrl) -> Result<Authorization, remint::Error> {
@@ -156,6 +224,30 @@ fn with_held_key(builder: Builder, key: &Value, is_async: bool) -> Builder {
         let url = url.clone();
         async move { spawn_blocking(move || signed(&url, &input)).await.map_err(|_| SendError::MaybeSent)? }
     })
+}
+
+/// The same for the key that tokens are bound to.
+fn with_held_proofs(builder: Builder, key: &Value, is_async: bool) -> Builder {
+    let url = key["url"].as_str().unwrap_or_default().to_owned();
+    let told = json!({ "alg": key["alg"], "jwk": key["jwk"] });
+    if !is_async {
+        return builder.dpop(told, move |_, input| signed(&url, input));
+    }
+    builder.dpop_async(told, move |_, input| {
+        let url = url.clone();
+        async move { spawn_blocking(move || signed(&url, &input)).await.map_err(|_| SendError::MaybeSent)? }
+    })
+}
+
+/// One API request of any method, without a body.
+fn sent(agent: &Agent, method: &str, url: &str, headers: &Headers) -> Result<Reply<u16>, Box<dyn Error>> {
+    let request = headers
+        .iter()
+        .fold(Request::builder().method(method).uri(url), |request, (name, value)| request.header(name, value));
+    let answer = agent.run(request.body(())?)?;
+    let line = |(name, value): (&HeaderName, &HeaderValue)| Some((name.to_string(), value.to_str().ok()?.to_owned()));
+    let lines = answer.headers().iter().filter_map(line).collect();
+    Ok(Reply::new(answer.status().as_u16(), lines, answer.status().as_u16()))
 }
 
 fn signed(url: &str, input: &[u8]) -> Result<Vec<u8>, SendError> {

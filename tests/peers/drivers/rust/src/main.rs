@@ -11,7 +11,8 @@ use std::sync::atomic::Ordering;
 
 use remint::Secret;
 use remint::client::Token;
-use remint::event::AuthorizationUrl;
+use remint::event::{AuthorizationUrl, BackchannelRequest, DeviceRequest};
+use remint::step::Pending;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -53,11 +54,50 @@ enum Order {
     Call {
         client: String,
         url: String,
+        #[serde(default = "get")]
+        method: String,
     },
     AuthorizationUrl {
         client: String,
         redirect_uri: String,
         scope: String,
+        authorization_details: Option<Value>,
+    },
+    DeviceAuthorization {
+        client: String,
+        scope: String,
+    },
+    Backchannel {
+        client: String,
+        scope: String,
+        login_hint: String,
+        binding_message: Option<String>,
+    },
+    Poll {
+        client: String,
+        view: String,
+        session: Secret,
+        subject: String,
+    },
+    Introspect {
+        client: String,
+        token: Secret,
+    },
+    Revoke {
+        client: String,
+        token: Option<Secret>,
+    },
+    WithResource {
+        client: String,
+        view: String,
+        resource: Vec<String>,
+    },
+    WithSubject {
+        client: String,
+        view: String,
+        subject: String,
+        subject_token: Secret,
+        actor_token: Option<Secret>,
     },
     Exchange {
         client: String,
@@ -99,12 +139,50 @@ impl Driver {
             }
             Order::Token { client, force } => shown(&self.client(&client)?.token(force)?),
             Order::Tokens { client, callers } => self.client(&client)?.tokens(callers)?.iter().map(shown).collect(),
-            Order::Call { client, url } => self.client(&client)?.call(&url)?.into(),
-            Order::AuthorizationUrl { client, redirect_uri, scope } => {
-                let scope = Some(scope.split(' ').map(Into::into).collect());
-                let request = AuthorizationUrl { redirect_uri, scope, ..AuthorizationUrl::default() };
+            Order::Call { client, url, method } => self.client(&client)?.call(&method, &url)?.into(),
+            Order::AuthorizationUrl { client, redirect_uri, scope, authorization_details } => {
+                let authorization_details = authorization_details.map(|details| details.to_string());
+                let scope = scopes(&scope);
+                let request =
+                    AuthorizationUrl { redirect_uri, scope, authorization_details, ..AuthorizationUrl::default() };
                 let authorization = self.client(&client)?.authorization_url(request)?;
                 json!({ "url": authorization.url, "session": authorization.session.expose() })
+            }
+            Order::DeviceAuthorization { client, scope } => {
+                let request = DeviceRequest { scope: scopes(&scope), ..DeviceRequest::default() };
+                begun(&self.client(&client)?.device_authorization(request)?)
+            }
+            Order::Backchannel { client, scope, login_hint, binding_message } => {
+                let (scope, login_hint) = (scopes(&scope), Some(login_hint));
+                let request =
+                    BackchannelRequest { scope, login_hint, binding_message, ..BackchannelRequest::default() };
+                begun(&self.client(&client)?.backchannel(request)?)
+            }
+            Order::Poll { client, view, session, subject } => {
+                let client = self.client(&client)?;
+                let token = client.poll(session, &subject)?;
+                let derived = client.with_subject(subject, None)?;
+                self.clients.insert(view, derived);
+                shown(&token)
+            }
+            Order::Introspect { client, token } => {
+                let known = self.client(&client)?.introspect(token)?;
+                let claims: Value = serde_json::from_str(known.claims.expose())?;
+                json!({ "active": known.active, "claims": claims, "shown": format!("{known:?}") })
+            }
+            Order::Revoke { client, token } => {
+                self.client(&client)?.revoke(token)?;
+                Value::Null
+            }
+            Order::WithResource { client, view, resource } => {
+                let derived = self.client(&client)?.with_resource(resource)?;
+                self.clients.insert(view, derived);
+                Value::Null
+            }
+            Order::WithSubject { client, view, subject, subject_token, actor_token } => {
+                let derived = self.client(&client)?.with_subject_token(subject, subject_token, actor_token)?;
+                self.clients.insert(view, derived);
+                Value::Null
             }
             Order::Exchange { client, view, callback, session, subject } => {
                 let client = self.client(&client)?;
@@ -131,6 +209,21 @@ impl Driver {
     fn client(&self, name: &str) -> Result<&Tested, String> {
         self.clients.get(name).ok_or_else(|| format!("there is no {name}"))
     }
+}
+
+fn get() -> String {
+    "GET".into()
+}
+
+fn scopes(text: &str) -> Option<Vec<String>> {
+    Some(text.split(' ').map(Into::into).collect())
+}
+
+/// What waits for a person.
+fn begun(pending: &Pending) -> Value {
+    let mut told = json!(pending);
+    told["shown"] = format!("{pending:?}").into();
+    told
 }
 
 fn shown(token: &Token) -> Value {
