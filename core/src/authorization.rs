@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cache::{Key, Rare, Refresh, RefreshState};
 use crate::config::{self, Config, Grant, options};
-use crate::errand::Kind;
+use crate::errand::{Kind, check_token};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Adopt, AuthorizationUrl, CodeExchange, Flow, Start, Want};
 use crate::exchange::TokenRequest;
@@ -289,7 +289,9 @@ impl Core {
                 self.checked_scope(&mut ask.scope).and_then(|()| self.set_out(Kind::Backchannel(ask), deadline, turn))
             }
             Flow::Poll(poll) => self.poll(&poll, start.deadline, turn),
-            Flow::Introspect(ask) => self.set_out(Kind::Introspect(ask), deadline, turn),
+            Flow::Introspect(ask) => {
+                check_token(Some(&ask.token)).and_then(|()| self.set_out(Kind::Introspect(ask), deadline, turn))
+            }
             Flow::Revoke(revoke) => self.revoke(revoke, deadline, turn),
         };
         answer.unwrap_or_else(Answer::Fail)

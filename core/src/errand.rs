@@ -44,8 +44,8 @@ pub(crate) enum Kind {
     Device(DeviceRequest),
     Backchannel(BackchannelRequest),
     Introspect(Introspect),
-    /// The cache key whose tokens are forgotten, and what is revoked.
-    Revoke(Key, Revoke),
+    /// The cache key whose tokens are forgotten, what is revoked, and whether that is all that the client has.
+    Revoke(Key, Revoke, bool),
     /// The proof of possession for one API request.
     Prove {
         key: Key,
@@ -231,7 +231,7 @@ impl Core {
                 push_token(&mut form, token, hint.as_deref());
                 (&endpoints.introspection, "introspection", "the introspection endpoint")
             }
-            Kind::Revoke(_, Revoke { token, hint, .. }) => {
+            Kind::Revoke(_, Revoke { token, hint, .. }, _) => {
                 let Some(token) = token else { return Ok(None) };
                 push_token(&mut form, token, hint.as_deref());
                 (&endpoints.revocation, "revocation", "the revocation endpoint")
@@ -325,8 +325,8 @@ impl Core {
         };
         match outcome {
             Ok(done) => {
-                if let Kind::Revoke(key, revoke) = &errand.kind {
-                    self.forget(*key, revoke.token.clone(), turn);
+                if let Kind::Revoke(key, revoke, own) = &errand.kind {
+                    self.forget(*key, revoke.token.clone(), *own, turn);
                 }
                 self.finish_errand(id, Ok(Outcome::Done(done)), turn);
             }
@@ -430,7 +430,9 @@ impl Core {
     /// What to revoke, if there is anything.
     pub(crate) fn revoke(&mut self, mut revoke: Revoke, deadline: i64, turn: &mut Turn<'_>) -> Result<Answer, Error> {
         let key = self.key(&revoke.want);
-        if revoke.token.is_none() {
+        let own = revoke.token.is_none();
+        check_token(revoke.token.as_ref())?;
+        if own {
             let entry = self.cache.find(&key);
             let refresh = entry.and_then(|entry| entry.refresh()).map(|refresh| refresh.token.clone());
             let access = entry.and_then(|entry| entry.held.as_ref()).map(|held| held.token.access_token.clone());
@@ -443,16 +445,21 @@ impl Core {
             revoke.token = Some(token);
             revoke.hint = Some(hint.into());
         }
-        self.set_out(Kind::Revoke(key, revoke), deadline, turn)
+        self.set_out(Kind::Revoke(key, revoke, own), deadline, turn)
     }
 
     /// The server has forgotten a token: so do we, and what came with it.
-    fn forget(&mut self, key: Key, token: Option<Secret>, turn: &mut Turn<'_>) {
+    fn forget(&mut self, key: Key, token: Option<Secret>, own: bool, turn: &mut Turn<'_>) {
         let Some(entry) = self.cache.find_mut(&key) else { return };
-        let is_refresh = entry.refresh().is_some_and(|refresh| Some(&refresh.token) == token.as_ref());
+        let is_refresh = own || entry.refresh().is_some_and(|refresh| Some(&refresh.token) == token.as_ref());
         let is_access = entry.held.as_ref().is_some_and(|held| Some(&held.token.access_token) == token.as_ref());
         if is_refresh {
-            entry.rare().refresh = None;
+            if let Some(rare) = &mut entry.rare {
+                rare.refresh = None;
+            }
+            if self.config.grant.needs_a_person() {
+                self.drop_revoked(key, turn);
+            }
         }
         if is_refresh || is_access {
             self.cache.drop_token(key);
@@ -515,6 +522,16 @@ fn done(outcome: Outcome) -> Answer {
 
 fn left(expires_in: i64, question: &Question, turn: &Turn<'_>) -> i64 {
     question.wall.saturating_add(expires_in).saturating_sub(turn.now.wall)
+}
+
+/// What may stand in a request for a token: something (STD-4).
+pub(crate) fn check_token(token: Option<&Secret>) -> Result<(), Error> {
+    match token {
+        Some(token) if token.expose().is_empty() => {
+            Err(invalid("`token` is empty: see whether the place that it is read from is filled"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn push_token(form: &mut Form, token: &Secret, hint: Option<&str>) {

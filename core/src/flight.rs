@@ -395,6 +395,13 @@ impl Core {
 
     /// Whether a flight would have anything to send.
     pub(crate) fn can_renew(&self, key: Key) -> Result<(), Error> {
+        if self.config.grant == Grant::TokenExchange && !self.config.exchanged.subject_provided {
+            let rare = self.cache.find(&key).and_then(|entry| entry.rare.as_ref());
+            return match rare.and_then(|rare| rare.subject_token.as_ref()) {
+                Some(_) => Ok(()),
+                None => Err(no_subject_token()),
+            };
+        }
         if !self.config.grant.needs_a_person() {
             return Ok(());
         }
@@ -854,6 +861,19 @@ impl Core {
         self.settle(id, Some(Outcome::Refused(error)), turn);
     }
 
+    /// Ends the key's flight whose refresh token the server has just forgotten: what it may still bring is not wanted (P-25).
+    pub(crate) fn drop_revoked(&mut self, key: Key, turn: &mut Turn<'_>) {
+        let Some(id) = self.cache.find(&key).and_then(|entry| entry.flight) else { return };
+        for op in self.operations.of(id) {
+            match self.operations.take(op) {
+                Some(pending @ Pending { what: What::Metadata(_), .. }) => self.operations.put_back(op, pending),
+                _ => {}
+            }
+        }
+        self.release(id, turn);
+        self.settle(id, Some(Outcome::Refused(reauthorization_required(false))), turn);
+    }
+
     pub(crate) fn settle_with_error(&mut self, id: FlightId, error: Error, last: bool, turn: &mut Turn<'_>) {
         self.settle(id, Some(Outcome::Error { error, last }), turn);
     }
@@ -914,7 +934,7 @@ pub(crate) fn passing(error: Error) -> Refusal {
 fn no_subject_token() -> Error {
     Error::new(
         ErrorCode::InvalidOption,
-        "there is no token to exchange: give one with the subject, or a function with `subject_token`",
+        "there is no token to exchange: give the subject's `subject_token`, or a function that gives it",
     )
 }
 

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::grammar;
 use crate::response::{AnswerShape, MissingLifetime, Verdict};
 use crate::url::EndpointUrl;
-pub(crate) use template::Template;
+pub(crate) use template::{Part, Template};
 
 /// A provider's profile.
 #[derive(Clone, Debug)]

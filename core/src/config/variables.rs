@@ -11,7 +11,7 @@ use crate::document::{Field, Object, Place};
 use crate::error::Error;
 use crate::grammar;
 use crate::metadata::well_known;
-use crate::profile::{AssertionRules, Profile, Template};
+use crate::profile::{AssertionRules, Part, Profile, Template};
 use crate::url::{EndpointUrl, Origin};
 
 /// A profile's variables and their values.
@@ -155,7 +155,12 @@ impl<'p> Variables<'p> {
             Ok(_) => None,
         };
         match flaw {
-            Some(why) => Err(place.error(format!("is not accepted: {why}"))),
+            // Whoever wrote it is told: the user where it is theirs alone.
+            Some(why) => Err(match template.parts() {
+                [Part::Variable(name)] => Place::option(name),
+                _ => place.clone(),
+            }
+            .error(format!("is not accepted: {why}"))),
             None => Ok(Some(text)),
         }
     }
