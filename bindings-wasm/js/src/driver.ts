@@ -249,7 +249,7 @@ export class Driver {
       const { send: op, request, cap } = operation;
       const { url, method, headers, body } = request;
       this.#run(op, operation, async (signal) => {
-        const init = { method, headers, redirect: "manual" as const, signal, ...(body === undefined ? {} : { body }) };
+        const init = { method, headers, redirect: "manual" as const, signal: signal!, ...(body === undefined ? {} : { body }) };
         const answer = await this.#host.http(url, init);
         const bytes = await readBody(answer.body, cap);
         const lines = [...answer.headers];
@@ -287,24 +287,25 @@ export class Driver {
   #run(
     op: string,
     { flight, until }: Operation,
-    work: (signal: AbortSignal) => Promise<() => Step>,
+    work: (signal?: AbortSignal) => Promise<() => Step>,
     kindOf: (error: unknown) => FailureKind = () => "host_error",
   ): void {
-    const controller = new AbortController();
+    // Signing has none: it would cost as much as the rest of a proof's way through here.
+    const controller = kindOf === failureKind ? new AbortController() : undefined;
     const fail = (kind: FailureKind) => this.handle({ failed: { op, kind } });
     let overdue = false;
     const cancel = this.#at(until, () => {
       overdue = true;
       fail("timeout");
-      controller.abort(new TransportFailure("timeout"));
+      controller?.abort(new TransportFailure("timeout"));
     }, false);
-    const running = work(controller.signal)
+    const running = work(controller?.signal)
       .finally(cancel)
       .then(
         // Late or not: there may be a new refresh token in it.
         (step) => void this.#follow(step()),
         (error: unknown) => {
-          controller.abort(error);
+          controller?.abort(error);
           if (overdue) return;
           const ended = this.#flights.get(flight);
           if (ended !== undefined) ended.cause = error;

@@ -1,5 +1,6 @@
 // Measures us and the peers in one run, and prints how they compare.
 import { execFileSync } from "node:child_process";
+import { createHash, randomUUID, sign } from "node:crypto";
 import { readFileSync, readdirSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { performance } from "node:perf_hooks";
@@ -8,9 +9,10 @@ import { brotliDecompressSync, gzipSync } from "node:zlib";
 import { ConfidentialClientApplication } from "@azure/msal-node";
 import { OAuth2Client as Badgateway, OAuth2Fetch } from "@badgateway/oauth2-client";
 import { OAuth2Client as Google } from "google-auth-library";
+import { SignJWT } from "jose";
 import * as oauth from "oauth4webapi";
 import * as openid from "openid-client";
-import { Client } from "remint";
+import { Client, generateKey } from "remint";
 import { Core } from "remint/core";
 
 import { compare, grouped, limits, median, report, work } from "./measure.mjs";
@@ -97,6 +99,59 @@ async function exchange() {
     work("oauth4webapi", oauth4webapi, { isAsync, target: 5 }),
     work("openid-client", openidClient, { isAsync }),
     work("the platform's part of those two: `Response`, its `json()`", async () => answer().json(), { isAsync }),
+  ]);
+}
+
+/** What a client signs, per piece; `node:crypto` does the arithmetic for us, the platform's WebCrypto for jose. */
+async function signed() {
+  const key = generateKey("ES256");
+  const { crv, kty, x, y } = key.export({ format: "jwk" });
+  const api = "https://api.example.com/things";
+  const alone = () => sign("sha256", Buffer.alloc(300), { key, dsaEncoding: "ieee-p1363" });
+  const isAsync = true;
+
+  const profile = (method) => ({
+    name: "server",
+    title: "Server",
+    grants: ["client_credentials"],
+    token: { endpoint: ENDPOINT, client_auth: [method] },
+    api_origins: ["https://api.example.com"],
+  });
+  const bound = new Client(profile("client_secret_basic"), {
+    clientId: ID,
+    clientSecret: SECRET,
+    dpop: key,
+    http: async () => new Response(ANSWER.replace("Bearer", "DPoP"), { headers: JSON_HEADERS }),
+  });
+  await bound.token();
+  const proof = () => {
+    const ath = createHash("sha256").update(TOKEN).digest("base64url");
+    const claims = { jti: randomUUID(), htm: "GET", htu: api, ath };
+    return new SignJWT(claims).setProtectedHeader({ typ: "dpop+jwt", alg: "ES256", jwk: { crv, kty, x, y } }).setIssuedAt().sign(key);
+  };
+  await compare("A DPoP proof for an API request, ES256", work("`await client.headers()`", () => bound.headers("GET", api), { isAsync }), [
+    work("jose `SignJWT`", proof, { isAsync, target: 1 }),
+    work("`node:crypto`'s `sign()` alone", alone),
+  ]);
+
+  const asserting = new Core({
+    profile: profile("private_key_jwt"), client_id: ID, signing_key: { name: "k", alg: "ES256" }, assertion_audience: ENDPOINT, policy: { max_keys: 10_000_000 },
+  });
+  const now = { wall: Date.now(), boot: 0 };
+  const entropy = new Uint8Array(32);
+  let users = 0;
+  // Up to the request that has it. Nobody answers: each is for another user.
+  const asserted = () => {
+    const [{ sign: op, input }] = asserting.handle({ ask: { want: { subject: `user-${++users}` } } }, now, entropy).operations;
+    const signature = sign("sha256", Buffer.from(input), { key, dsaEncoding: "ieee-p1363" }).toString("base64url");
+    return asserting.handle({ signed: { op, signature } }, now, entropy).operations;
+  };
+  const assertion = () => {
+    const claims = { iss: ID, sub: ID, aud: ENDPOINT, jti: randomUUID() };
+    return new SignJWT(claims).setProtectedHeader({ alg: "ES256" }).setIssuedAt().setExpirationTime("60s").sign(key);
+  };
+  await compare("A `private_key_jwt` assertion in its request, ES256", work("`core.handle()` twice, and `node:crypto`'s `sign()`", asserted), [
+    work("jose `SignJWT`, without the request", assertion, { isAsync, target: 1 }),
   ]);
 }
 
@@ -250,6 +305,7 @@ function bytes(folder) {
 console.log(`Node ${process.version}`);
 await cachedToken();
 await exchange();
+await signed();
 await coldStart();
 size();
 keys();
