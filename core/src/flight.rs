@@ -865,9 +865,8 @@ impl Core {
     pub(crate) fn drop_revoked(&mut self, key: Key, turn: &mut Turn<'_>) {
         let Some(id) = self.cache.find(&key).and_then(|entry| entry.flight) else { return };
         for op in self.operations.of(id) {
-            match self.operations.take(op) {
-                Some(pending @ Pending { what: What::Metadata(_), .. }) => self.operations.put_back(op, pending),
-                _ => {}
+            if let Some(pending @ Pending { what: What::Metadata(_), .. }) = self.operations.take(op) {
+                self.operations.put_back(op, pending);
             }
         }
         self.release(id, turn);
