@@ -108,7 +108,8 @@ fn a_person_authorizes_on_another_device() {
         assert_eq!((provider.at("/device")[0].field("scope"), provider.at("/device")[0].field("acr")), ("a b", "1"));
         assert_eq!(device.user_code.as_deref(), Some("WDJB-MJHT"));
         assert_eq!(device.qr_text.as_deref(), Some("https://auth.example/activate?user_code=WDJB-MJHT"));
-        assert_eq!((device.expires_in, device.interval), (600_000, 5_000));
+        assert_eq!(device.interval, 5_000);
+        assert!((590_000..=600_000).contains(&device.expires_in), "{}", device.expires_in);
         assert_no_secret(&device, &["the-device-code", device.session.expose()]);
 
         let token = client.poll(device.session, Some("ann"), None).unwrap();
@@ -118,7 +119,8 @@ fn a_person_authorizes_on_another_device() {
         let gaps: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
         // After `slow_down` there are five seconds more between two questions (RFC 8628 section 3.5).
         assert!(times[0] >= 5_000 && gaps[0] >= 5_000 && gaps[1] >= 10_000 && gaps[2] >= 10_000, "{times:?}");
-        assert!(times[3] < 60_000, "{times:?}");
+        // Where a caller moves the clock, too, a flight may come late.
+        assert!(is_beside || times[3] < 40_000, "{times:?}");
         assert_eq!(client.with_subject("ann", None).unwrap().token().unwrap().access_token, token.access_token);
         assert_eq!(times.len(), 4);
     }
@@ -126,6 +128,7 @@ fn a_person_authorizes_on_another_device() {
 
 #[test]
 fn what_a_person_says_and_a_code_that_ran_out_are_different_errors() {
+    // With one thread, nobody but the flight moves the clock.
     for (said, code) in [
         ("access_denied", ErrorCode::AccessDenied),
         ("expired_token", ErrorCode::AuthorizationExpired),
@@ -133,7 +136,8 @@ fn what_a_person_says_and_a_code_that_ran_out_are_different_errors() {
     ] {
         let clock = Hurried::default();
         let (provider, times) = devices(clock.clone(), vec![refusal("authorization_pending"), refusal(said)]);
-        let client = options().option("grant", "device_code").clock(clock.clone()).build(provider).unwrap();
+        let client = options().option("grant", "device_code").clock(clock.clone()).background_refresh(false);
+        let client = client.build(provider).unwrap();
         let device = client.device_authorization(DeviceRequest::default()).unwrap();
         assert_eq!(client.poll(device.session, None, None).unwrap_err().code(), code, "{said}");
         let last = times.lock().unwrap().last().copied().unwrap();
@@ -151,13 +155,14 @@ fn a_poll_that_was_given_up_is_over_and_can_be_begun_again() {
     let device = client.device_authorization(DeviceRequest::default()).unwrap();
     let hasty = client.poll(device.session.clone(), Some("ann"), Some(Duration::from_secs(8)));
     assert_eq!(hasty.unwrap_err().code(), ErrorCode::Timeout);
-    assert_eq!(times.lock().unwrap().len(), 1);
+    let asked = times.lock().unwrap().len();
+    assert!(asked <= 1, "{asked} questions in eight seconds");
     // A poll that goes on would get the token in these two minutes.
     for _ in 0..20 {
         clock.pass(Duration::from_secs(6));
         clock.park(Duration::ZERO);
     }
-    assert_eq!(times.lock().unwrap().len(), 1);
+    assert_eq!(times.lock().unwrap().len(), asked);
     let again = client.poll(device.session, Some("ann"), None).unwrap();
     assert_eq!(again.access_token.expose(), "T1");
     assert_eq!(client.poll("made up", None, None).unwrap_err().code().family(), Family::Usage);
