@@ -12,7 +12,6 @@ use super::clock::millis;
 use super::driver::{Answer, Host, Shared};
 use super::lease::{Slot, Token};
 use crate::cache::Key;
-use crate::clock::Entropy;
 use crate::error::{Error, ErrorCode};
 use crate::event::{
     Adopt, Answered, Ask, Attach, AuthorizationUrl, BackchannelRequest, CodeExchange, DeviceRequest, Event, Flow,
@@ -316,7 +315,8 @@ impl<H: Host> View<H> {
 
     /// A certificate or key was replaced.
     pub(crate) fn renewed(&self, renewed: Renewed) -> Result<(), Error> {
-        let (answer, _) = self.shared.handle(Event::Renewed(renewed), None, None, &Entropy::default());
+        let entropy = self.shared.entropy()?;
+        let (answer, _) = self.shared.handle(Event::Renewed(renewed), None, None, &entropy);
         match answer {
             Some(Err(error)) => Err(error),
             _ => Ok(()),
