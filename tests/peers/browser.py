@@ -36,8 +36,11 @@ def visit(url, user, user_code):
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies))
     form = None
     for _ in range(PAGES):
-        with opener.open(url, form, timeout=10) as answer:
-            page, url = answer.read().decode(), answer.url
+        try:
+            with opener.open(url, form, timeout=10) as answer:
+                page, url = answer.read().decode(), answer.url
+        except urllib.error.HTTPError as answer:
+            raise AssertionError(f"the browser got {answer.code} from {answer.url.split('?')[0]}") from None
         reader = FormReader()
         reader.feed(page)
         if reader.action is None:
@@ -60,7 +63,7 @@ def fill(page, url, user, consents, user_code=None):
             fields[name] = user_code
         elif kind == "password":
             fields[name] = user["password"]
-        elif kind == "hidden" or name == "cancel" and not consents or (name in ("allow", "accept") or kind == "checkbox") and consents:
+        elif kind == "hidden" or name == "cancel" and not consents or (name in ("allow", "accept") or value == "accept" or kind == "checkbox") and consents:
             fields[name] = value
     # On a page that asks for nothing but consent, a person who refuses takes the link, or the button without a name.
     if reader.cancel and not consents and "login" not in fields:

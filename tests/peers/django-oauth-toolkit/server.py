@@ -166,10 +166,13 @@ def main():
         urlpatterns.extend(routes())
 
         from django.core.wsgi import get_wsgi_application
+        from oauth2_provider.settings import oauth2_settings
 
         server = simple_server.make_server("127.0.0.1", 0, Counted(get_wsgi_application()), Server, Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         root = f"http://127.0.0.1:{server.server_port}"
+        # Where a device sends people, known when the port is.
+        oauth2_settings.OAUTH_DEVICE_VERIFICATION_URI = f"{root}/o/device/"
         addresses = {
             "base_url": root,
             "issuer": f"{root}/o",
