@@ -56,6 +56,13 @@ impl Metadata {
     /// With a client certificate, the endpoints of `mtls_endpoint_aliases` go before the others, one by one (STD-68).
     pub(crate) fn read(response: &HttpResponse<'_>, config: &Config) -> Result<Self, Error> {
         let issuer = config.discovery.as_ref().map_or("", |discovery| &discovery.issuer);
+        if matches!(response.status, 408 | 429 | 500..=599) {
+            return Err(Error::new(
+                ErrorCode::ServerUnavailable,
+                "the server that tells its metadata has no time for it: try again later",
+            )
+            .with_status(response.status));
+        }
         if response.status != 200 {
             return Err(unusable("is not there: check `issuer`, or name the endpoints in the profile")
                 .with_status(response.status));
