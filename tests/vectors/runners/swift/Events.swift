@@ -149,8 +149,10 @@ enum Events {
 
     /// What no host should send. A typed event has no room for most of it: what the compiler leaves to be got wrong are the
     /// ids, which are strings. So the garbage comes as one, and the answer is held to what the vector expects.
-    static func garbage(_ value: JSON) -> Event {
-        .tick(flight: value.text)
+    /// What is replaced comes as text in a typed event, too.
+    static func garbage(_ value: JSON) throws -> Event {
+        if let what = value["renewed"] { return .renewed(renewed: try renewed(what)) }
+        return .tick(flight: value.text)
     }
 
     /// An object with exactly one member.

@@ -161,7 +161,7 @@ private final class Process {
         case "close":
             try isPlain(value)
             return handle(.close)
-        case "event": return handle(Events.garbage(value))
+        case "event": return handle(try Events.garbage(value))
         case "drop": return { .object([:]) }
         case "build":
             let wish = try Events.tokenRequest(value)

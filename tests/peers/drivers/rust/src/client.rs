@@ -8,10 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use ::ureq::Agent;
-use ::ureq::http::{HeaderName, HeaderValue, Request};
 use examples_rust::reqwest::{self, Reqwest};
-use examples_rust::ureq::{self, Ureq};
+use examples_rust::ureq::Ureq;
 use remint::client::{
     Authorization, Headers, Incoming, Introspection, Outgoing, Reply, SendError, Task, Token, TokenOptions,
 };
@@ -21,6 +19,9 @@ use remint::{AsyncClient, AsyncTransport, Builder, Client, Secret, Transport};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::task::spawn_blocking;
+use ureq::http::Request;
+
+use crate::keys::{Connection, with_dpop};
 
 /// A client, and what happened to it and its views.
 #[derive(Clone)]
@@ -32,11 +33,19 @@ pub struct Tested {
 #[derive(Clone)]
 enum Either {
     Threads(Client<Losing<Ureq>>),
-    Tasks(AsyncClient<Losing<Reqwest>>, Arc<Runtime>),
+    Tasks(AsyncClient<Losing<Wire>>, Arc<Runtime>),
+}
+
+/// What sends a task's requests. reqwest is built without TLS here; where it is needed, a thread waits for ureq.
+enum Wire {
+    Plain(Reqwest),
+    Tls(Ureq),
 }
 
 #[derive(Default)]
 pub struct State {
+    /// For API requests, which are the user's own.
+    connection: Connection,
     pub notices: Mutex<Vec<Value>>,
     pub rotated: Mutex<Vec<String>>,
     pub losses: AtomicUsize,
@@ -48,16 +57,25 @@ struct Losing<T>(T, Arc<State>);
 impl Tested {
     pub fn new(
         profile: Value,
-        options: BTreeMap<String, Value>,
+        mut options: BTreeMap<String, Value>,
         runtime: Option<&Arc<Runtime>>,
     ) -> Result<Self, Box<dyn Error>> {
-        let state = Arc::new(State::default());
+        let (pair, authority) = (options.remove("client_certificate"), options.remove("ca"));
+        let connection = Connection::new(pair.as_ref(), authority.as_ref())?;
+        if let Some(tls_id) = connection.tls_id()? {
+            options.insert("tls_id".into(), tls_id.into());
+        }
+        let state = Arc::new(State { connection, ..State::default() });
         let (noticed, rotated) = (state.clone(), state.clone());
-        let options = options.into_iter().fold(Builder::new(profile), |builder, (name, value)| match name.as_str() {
-            "signing_key" => with_held_key(builder, &value, runtime.is_some()),
-            "dpop" => with_held_proofs(builder, &value, runtime.is_some()),
-            _ => builder.option(&name, value),
-        });
+        let mut builder = Builder::new(profile);
+        for (name, value) in options {
+            builder = match &*name {
+                "signing_key" => with_held_key(builder, &value, runtime.is_some()),
+                "dpop" => with_dpop(builder, &value)?,
+                _ => builder.option(&name, value),
+            };
+        }
+        let options = builder;
         let options = options.on_notice(move |notice| lock(&noticed.notices).push(json!(notice))).on_rotated(
             move |_, refresh_token| {
                 lock(&rotated.rotated).push(refresh_token.expose().into());
@@ -65,10 +83,13 @@ impl Tested {
             },
         );
         let client = match runtime {
-            None => Either::Threads(options.build(Losing(Ureq(ureq::agent()), state.clone()))?),
+            None => Either::Threads(options.build(Losing(state.connection.transport()?, state.clone()))?),
             Some(runtime) => {
-                let transport = Losing(Reqwest(reqwest::client()?), state.clone());
-                Either::Tasks(options.build_async(transport)?, runtime.clone())
+                let wire = match state.connection.is_plain() {
+                    true => Wire::Plain(Reqwest(reqwest::client()?)),
+                    false => Wire::Tls(state.connection.transport()?),
+                };
+                Either::Tasks(options.build_async(Losing(wire, state.clone()))?, runtime.clone())
             }
         };
         Ok(Self { client, state })
@@ -107,15 +128,18 @@ impl Tested {
 
     /// The status of one API request.
     pub fn call(&self, method: &str, url: &str) -> Result<u16, Box<dyn Error>> {
-        let agent = ureq::agent();
         match &self.client {
-            Either::Threads(client) => client.call(method, url, |headers| sent(&agent, method, url, headers)),
-            Either::Tasks(client, runtime) if method == "GET" => {
+            Either::Threads(client) => {
+                let Ureq(agent) = self.state.connection.transport()?;
+                client.call(method, url, |headers| sent(&agent, method, url, headers))
+            }
+            Either::Tasks(client, runtime) if method == "GET" && self.state.connection.is_plain() => {
                 let http = reqwest::client()?;
-                let response = runtime.block_on(client.call(method, url, |headers| reqwest::get(&http, url, headers)));
+                let response = runtime.block_on(client.call("GET", url, |headers| reqwest::get(&http, url, headers)));
                 Ok(response.map_err(|error| -> Box<dyn Error> { error })?.status().as_u16())
             }
             Either::Tasks(client, runtime) => {
+                let Ureq(agent) = self.state.connection.transport()?;
                 runtime.block_on(client.call(method, url, |headers| ready(sent(&agent, method, url, &headers))))
             }
         }
@@ -142,17 +166,17 @@ impl Tested {
         }
     }
 
-    pub fn introspect(&self, token: Secret) -> Result<Introspection, remint::Error> {
+    pub fn introspect(&self, token: Secret, hint: Option<&str>) -> Result<Introspection, remint::Error> {
         match &self.client {
-            Either::Threads(client) => client.introspect(token, None),
-            Either::Tasks(client, runtime) => runtime.block_on(client.introspect(token, None)),
+            Either::Threads(client) => client.introspect(token, hint),
+            Either::Tasks(client, runtime) => runtime.block_on(client.introspect(token, hint)),
         }
     }
 
-    pub fn revoke(&self, token: Option<Secret>) -> Result<(), remint::Error> {
+    pub fn revoke(&self, token: Option<Secret>, hint: Option<&str>) -> Result<(), remint::Error> {
         match &self.client {
-            Either::Threads(client) => client.revoke(token, None),
-            Either::Tasks(client, runtime) => runtime.block_on(client.revoke(token, None)),
+            Either::Threads(client) => client.revoke(token, hint),
+            Either::Tasks(client, runtime) => runtime.block_on(client.revoke(token, hint)),
         }
     }
 
@@ -213,6 +237,18 @@ impl Tested {
     }
 }
 
+/// One API request without a body.
+fn sent(agent: &ureq::Agent, method: &str, url: &str, headers: &Headers) -> Result<Reply<u16>, Box<dyn Error>> {
+    let request = Request::builder().method(method).uri(url);
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
+    let response = agent.run(request.body(())?)?;
+    let line = |(name, value): (&ureq::http::HeaderName, &ureq::http::HeaderValue)| {
+        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+    };
+    let status = response.status().as_u16();
+    Ok(Reply::new(status, response.headers().iter().filter_map(line).collect(), status))
+}
+
 /// A key that a service holds, which is asked by a thread that waits or by a task.
 fn with_held_key(builder: Builder, key: &Value, is_async: bool) -> Builder {
     let url = key["url"].as_str().unwrap_or_default().to_owned();
@@ -226,32 +262,8 @@ fn with_held_key(builder: Builder, key: &Value, is_async: bool) -> Builder {
     })
 }
 
-/// The same for the key that tokens are bound to.
-fn with_held_proofs(builder: Builder, key: &Value, is_async: bool) -> Builder {
-    let url = key["url"].as_str().unwrap_or_default().to_owned();
-    let told = json!({ "alg": key["alg"], "jwk": key["jwk"] });
-    if !is_async {
-        return builder.dpop(told, move |_, input| signed(&url, input));
-    }
-    builder.dpop_async(told, move |_, input| {
-        let url = url.clone();
-        async move { spawn_blocking(move || signed(&url, &input)).await.map_err(|_| SendError::MaybeSent)? }
-    })
-}
-
-/// One API request of any method, without a body.
-fn sent(agent: &Agent, method: &str, url: &str, headers: &Headers) -> Result<Reply<u16>, Box<dyn Error>> {
-    let request = headers
-        .iter()
-        .fold(Request::builder().method(method).uri(url), |request, (name, value)| request.header(name, value));
-    let answer = agent.run(request.body(())?)?;
-    let line = |(name, value): (&HeaderName, &HeaderValue)| Some((name.to_string(), value.to_str().ok()?.to_owned()));
-    let lines = answer.headers().iter().filter_map(line).collect();
-    Ok(Reply::new(answer.status().as_u16(), lines, answer.status().as_u16()))
-}
-
 fn signed(url: &str, input: &[u8]) -> Result<Vec<u8>, SendError> {
-    let answer = ::ureq::post(url).send(input).and_then(|mut answer| answer.body_mut().read_to_vec());
+    let answer = ureq::post(url).send(input).and_then(|mut answer| answer.body_mut().read_to_vec());
     answer.map_err(|_| SendError::MaybeSent)
 }
 
@@ -270,17 +282,24 @@ impl Transport for Losing<Ureq> {
     }
 }
 
-impl AsyncTransport for Losing<Reqwest> {
+impl AsyncTransport for Losing<Wire> {
     async fn send(&self, request: Outgoing) -> Result<Incoming, SendError> {
-        self.0.send(request).await.and_then(|answer| self.lose(answer))
+        let answer = match &self.0 {
+            Wire::Plain(reqwest) => reqwest.send(request).await,
+            Wire::Tls(ureq) => {
+                let ureq = ureq.clone();
+                spawn_blocking(move || ureq.send(request)).await.map_err(|_| SendError::MaybeSent)?
+            }
+        };
+        answer.and_then(|answer| self.lose(answer))
     }
 
     fn spawn(&self, task: Task) {
-        self.0.spawn(task);
+        tokio::spawn(task);
     }
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send {
-        self.0.sleep(duration)
+        tokio::time::sleep(duration)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Does to `remint::Client` (or, told `tokio`, to `remint::AsyncClient`) what it reads, one JSON object per line. See ../../README.md.
 
 mod client;
+mod keys;
 
 use std::collections::{BTreeMap, HashMap};
 use std::env;
@@ -65,12 +66,12 @@ enum Order {
     },
     DeviceAuthorization {
         client: String,
-        scope: String,
+        scope: Option<String>,
     },
     Backchannel {
         client: String,
-        scope: String,
-        login_hint: String,
+        scope: Option<String>,
+        login_hint: Option<String>,
         binding_message: Option<String>,
     },
     Poll {
@@ -82,10 +83,12 @@ enum Order {
     Introspect {
         client: String,
         token: Secret,
+        hint: Option<String>,
     },
     Revoke {
         client: String,
         token: Option<Secret>,
+        hint: Option<String>,
     },
     WithResource {
         client: String,
@@ -141,19 +144,27 @@ impl Driver {
             Order::Tokens { client, callers } => self.client(&client)?.tokens(callers)?.iter().map(shown).collect(),
             Order::Call { client, url, method } => self.client(&client)?.call(&method, &url)?.into(),
             Order::AuthorizationUrl { client, redirect_uri, scope, authorization_details } => {
-                let authorization_details = authorization_details.map(|details| details.to_string());
-                let scope = scopes(&scope);
+                let (scope, authorization_details) =
+                    (Some(words(&scope)), authorization_details.map(|it| it.to_string()));
                 let request =
                     AuthorizationUrl { redirect_uri, scope, authorization_details, ..AuthorizationUrl::default() };
                 let authorization = self.client(&client)?.authorization_url(request)?;
                 json!({ "url": authorization.url, "session": authorization.session.expose() })
             }
+            Order::Exchange { client, view, callback, session, subject } => {
+                let client = self.client(&client)?;
+                let token = client.exchange(callback, session, &subject)?;
+                let derived = client.with_subject(subject, None)?;
+                self.clients.insert(view, derived);
+                shown(&token)
+            }
             Order::DeviceAuthorization { client, scope } => {
-                let request = DeviceRequest { scope: scopes(&scope), ..DeviceRequest::default() };
+                let scope = scope.as_deref().map(words);
+                let request = DeviceRequest { scope, ..DeviceRequest::default() };
                 begun(&self.client(&client)?.device_authorization(request)?)
             }
             Order::Backchannel { client, scope, login_hint, binding_message } => {
-                let (scope, login_hint) = (scopes(&scope), Some(login_hint));
+                let scope = scope.as_deref().map(words);
                 let request =
                     BackchannelRequest { scope, login_hint, binding_message, ..BackchannelRequest::default() };
                 begun(&self.client(&client)?.backchannel(request)?)
@@ -165,13 +176,12 @@ impl Driver {
                 self.clients.insert(view, derived);
                 shown(&token)
             }
-            Order::Introspect { client, token } => {
-                let known = self.client(&client)?.introspect(token)?;
-                let claims: Value = serde_json::from_str(known.claims.expose())?;
-                json!({ "active": known.active, "claims": claims, "shown": format!("{known:?}") })
+            Order::Introspect { client, token, hint } => {
+                let known = self.client(&client)?.introspect(token, hint.as_deref())?;
+                json!({ "active": known.active, "claims": serde_json::from_str::<Value>(known.claims.expose())? })
             }
-            Order::Revoke { client, token } => {
-                self.client(&client)?.revoke(token)?;
+            Order::Revoke { client, token, hint } => {
+                self.client(&client)?.revoke(token, hint.as_deref())?;
                 Value::Null
             }
             Order::WithResource { client, view, resource } => {
@@ -183,13 +193,6 @@ impl Driver {
                 let derived = self.client(&client)?.with_subject_token(subject, subject_token, actor_token)?;
                 self.clients.insert(view, derived);
                 Value::Null
-            }
-            Order::Exchange { client, view, callback, session, subject } => {
-                let client = self.client(&client)?;
-                let token = client.exchange(callback, session, &subject)?;
-                let derived = client.with_subject(subject, None)?;
-                self.clients.insert(view, derived);
-                shown(&token)
             }
             Order::Adopt { client, view, subject, refresh_token } => {
                 let derived = self.client(&client)?.with_subject(subject, Some(refresh_token))?;
@@ -215,15 +218,22 @@ fn get() -> String {
     "GET".into()
 }
 
-fn scopes(text: &str) -> Option<Vec<String>> {
-    Some(text.split(' ').map(Into::into).collect())
+fn words(scope: &str) -> Vec<String> {
+    scope.split(' ').map(Into::into).collect()
 }
 
-/// What waits for a person.
+/// Durations are seconds for whoever reads this.
 fn begun(pending: &Pending) -> Value {
-    let mut told = json!(pending);
-    told["shown"] = format!("{pending:?}").into();
-    told
+    json!({
+        "user_code": pending.user_code,
+        "verification_uri": pending.verification_uri,
+        "verification_uri_complete": pending.verification_uri_complete,
+        "qr_text": pending.qr_text,
+        "expires_in": pending.expires_in / 1000,
+        "interval": pending.interval / 1000,
+        "session": pending.session.expose(),
+        "shown": format!("{pending:?}"),
+    })
 }
 
 fn shown(token: &Token) -> Value {
@@ -249,6 +259,8 @@ fn shown_error(error: &(dyn Error + 'static)) -> Value {
         "oauth_error": error.oauth_error(),
         "hint": error.hint(),
         "ambiguous": error.is_ambiguous(),
+        "acr_values": error.acr_values(),
+        "max_age": error.max_age().map(|age| age.as_secs()),
         "shown": format!("{error} {error:?}"),
     } })
 }

@@ -1,0 +1,90 @@
+//! What a client holds: the key that its tokens are bound to, and its certificate.
+
+use std::error::Error;
+use std::fs;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use examples_rust::ureq::Ureq;
+use remint::Builder;
+use ring::digest::{SHA256, digest};
+use ring::rand::SystemRandom;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair,
+};
+use serde_json::{Value, json};
+use ureq::Agent;
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+
+/// A key of the client's own: one that is made now, or one from a file.
+pub fn with_dpop(builder: Builder, told: &Value) -> Result<Builder, Box<dyn Error>> {
+    let alg = told["alg"].as_str().unwrap_or("ES256").to_owned();
+    let (curve, algorithm): (_, &'static EcdsaSigningAlgorithm) = match &*alg {
+        "ES256" => ("P-256", &ECDSA_P256_SHA256_FIXED_SIGNING),
+        "ES384" => ("P-384", &ECDSA_P384_SHA384_FIXED_SIGNING),
+        other => return Err(format!("this driver proves with no {other}").into()),
+    };
+    let random = SystemRandom::new();
+    let pkcs8 = match told["pem"].as_str() {
+        Some(pem) => STANDARD.decode(pem.lines().filter(|line| !line.starts_with("-----")).collect::<String>())?,
+        None => EcdsaKeyPair::generate_pkcs8(algorithm, &random).map_err(|error| error.to_string())?.as_ref().to_vec(),
+    };
+    let key = EcdsaKeyPair::from_pkcs8(algorithm, &pkcs8, &random).map_err(|error| error.to_string())?;
+    // A point is written as 4, x and y (SEC 1 section 2.3.3).
+    let point = key.public_key().as_ref().get(1..).unwrap_or_default();
+    let (x, y) = point.split_at(point.len() / 2);
+    let jwk = json!({ "kty": "EC", "crv": curve, "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y) });
+    let mut given = json!({ "alg": alg, "jwk": jwk });
+    if let (Some(members), Some(required)) = (given.as_object_mut(), told.get("required")) {
+        members.insert("required".into(), required.clone());
+    }
+    Ok(builder.dpop(given, move |_, input| key.sign(&random, input).map(|signature| signature.as_ref().to_vec())))
+}
+
+/// What connections are made with: paths of a certificate with its key, and of whom to trust.
+#[derive(Default)]
+pub struct Connection {
+    certificate: Option<(Vec<u8>, Vec<u8>)>,
+    authority: Option<Vec<u8>>,
+}
+
+impl Connection {
+    pub fn new(pair: Option<&Value>, authority: Option<&Value>) -> Result<Self, Box<dyn Error>> {
+        let read = |path: &Value| fs::read(path.as_str().unwrap_or_default());
+        let pair = pair.map(|pair| Ok::<_, std::io::Error>((read(&pair["certificate"])?, read(&pair["key"])?)));
+        Ok(Self { certificate: pair.transpose()?, authority: authority.map(read).transpose()? })
+    }
+
+    pub fn is_plain(&self) -> bool {
+        self.certificate.is_none() && self.authority.is_none()
+    }
+
+    /// The thumbprint of its certificate (RFC 8705 section 3.1).
+    pub fn tls_id(&self) -> Result<Option<String>, Box<dyn Error>> {
+        let Some((pem, _)) = &self.certificate else { return Ok(None) };
+        let certificate = Certificate::from_pem(pem)?;
+        Ok(Some(URL_SAFE_NO_PAD.encode(digest(&SHA256, certificate.der()))))
+    }
+
+    /// One request, one attempt: like [`examples_rust::ureq::agent`], with this certificate.
+    pub fn transport(&self) -> Result<Ureq, Box<dyn Error>> {
+        if self.is_plain() {
+            return Ok(Ureq(examples_rust::ureq::agent()));
+        }
+        let mut tls = TlsConfig::builder();
+        if let Some(authority) = &self.authority {
+            tls = tls.root_certs(RootCerts::new_with_certs(&[Certificate::from_pem(authority)?]));
+        }
+        if let Some((certificate, key)) = &self.certificate {
+            let pair = ClientCert::new_with_certs(&[Certificate::from_pem(certificate)?], PrivateKey::from_pem(key)?);
+            tls = tls.client_cert(Some(pair));
+        }
+        let config = Agent::config_builder()
+            .tls_config(tls.build())
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .max_idle_connections(0);
+        Ok(Ureq(config.build().new_agent()))
+    }
+}
