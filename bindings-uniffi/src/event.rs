@@ -33,9 +33,9 @@ pub enum Event {
     Stored { op: String, result: StoreResult },
     /// A `Sleep` is over. Too early is legal.
     Tick { flight: String },
-    /// What must be put on one API request? Answered by `Headers`, `InsecureUrl`, `Retry` or `Fail`.
+    /// What must be put on one API request? Answered by `Headers`, `InsecureUrl`, `Retry`, `Fail`, or `Wait` while a proof is signed.
     Attach { want: Want, call: String, method: String, url: String, insecure_query: bool, after: Option<String> },
-    /// An API request was answered. Answered by `Pass`, `Retry` or `GiveUp`.
+    /// An API request was answered. Answered by `Pass`, `Retry`, `Again`, `GiveUp` or `Fail`.
     Answered { want: Want, call: String, url: Option<String>, status: i32, headers: Vec<Header> },
     /// The shared store changed: one key, or all of them.
     Changed { key: Option<String> },

@@ -120,7 +120,8 @@ fn wheel(tree: &Tree, log: &mut Log, python: &Path, stamp: &Stamp<'_>) -> Result
         .current_dir(&tree.root)
         .env("PATH", path)
         .env("RUSTFLAGS", wasm::remap()?)
-        .args(["build", "--release", "--strip", "--manifest-path", "bindings-python/Cargo.toml", "--out"])
+        .args(["build", "--release", "--strip", "--compression-level", "9"])
+        .args(["--manifest-path", "bindings-python/Cargo.toml", "--out"])
         .arg(tree.packages());
     // A wheel linked on this machine would ask for its C library; zig links for an old one.
     if cfg!(target_os = "linux") {
