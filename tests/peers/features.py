@@ -202,7 +202,7 @@ def _(peer, host):
     with peer.sees(token=1):
         token = client.token()
     assert token["token_type"].lower() == "dpop", token
-    assert peer.claims(token["access_token"], "bound")["cnf"]["jkt"]
+    assert peer.confirmation(token["access_token"], "bound")["jkt"]
     # Each request has a proof of its own: one that came back would be refused.
     client.token(force=True)
 
@@ -301,8 +301,8 @@ def with_certificate(client_id):
     def run(peer, host):
         client = host.client(peer, client_id, scope="read", base_url=peer.tls_base_url, certificate_bound=True)
         token = client.token()
-        known = peer.claims(token["access_token"], client_id)
-        assert known["cnf"]["x5t#S256"] == peer.keys.certificates[client_id].thumbprint, known
+        bound = peer.confirmation(token["access_token"], client_id)
+        assert bound["x5t#S256"] == peer.keys.certificates[client_id].thumbprint, bound
         client.token(force=True)
 
     return run
