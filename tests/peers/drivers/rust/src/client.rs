@@ -71,6 +71,7 @@ impl Tested {
         for (name, value) in options {
             builder = match &*name {
                 "signing_key" => with_held_key(builder, &value, runtime.is_some()),
+                "dpop" if value.get("url").is_some() => with_held_proofs(builder, &value, runtime.is_some()),
                 "dpop" => with_dpop(builder, &value)?,
                 _ => builder.option(&name, value),
             };
@@ -257,6 +258,19 @@ fn with_held_key(builder: Builder, key: &Value, is_async: bool) -> Builder {
         return builder.signing_key(told, move |_, input| signed(&url, input));
     }
     builder.signing_key_async(told, move |_, input| {
+        let url = url.clone();
+        async move { spawn_blocking(move || signed(&url, &input)).await.map_err(|_| SendError::MaybeSent)? }
+    })
+}
+
+/// The same for the key that tokens are bound to.
+fn with_held_proofs(builder: Builder, key: &Value, is_async: bool) -> Builder {
+    let url = key["url"].as_str().unwrap_or_default().to_owned();
+    let told = json!({ "alg": key["alg"], "jwk": key["jwk"] });
+    if !is_async {
+        return builder.dpop(told, move |_, input| signed(&url, input));
+    }
+    builder.dpop_async(told, move |_, input| {
         let url = url.clone();
         async move { spawn_blocking(move || signed(&url, &input)).await.map_err(|_| SendError::MaybeSent)? }
     })
