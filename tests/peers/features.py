@@ -308,9 +308,8 @@ def with_certificate(client_id):
     return run
 
 
-NO_CERTIFICATES = "the examples' transports take no client certificate"
-feature("tls_client_auth", OP, KC, SAS, rust=NO_CERTIFICATES)(with_certificate("tls"))
-feature("self_signed_tls_client_auth", OP, SAS, rust=NO_CERTIFICATES)(with_certificate("self-signed"))
+feature("tls_client_auth", OP, KC, SAS)(with_certificate("tls"))
+feature("self_signed_tls_client_auth", OP, SAS)(with_certificate("self-signed"))
 
 
 def authenticated(peer, host, client_id):

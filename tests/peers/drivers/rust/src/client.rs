@@ -61,7 +61,8 @@ impl Tested {
         runtime: Option<&Arc<Runtime>>,
     ) -> Result<Self, Box<dyn Error>> {
         let (pair, authority) = (options.remove("client_certificate"), options.remove("ca"));
-        let connection = Connection::new(pair.as_ref(), authority.as_ref())?;
+        let is_issued = options.get("client_auth").is_some_and(|method| method == "tls_client_auth");
+        let connection = Connection::new(pair.as_ref(), authority.as_ref(), is_issued)?;
         if let Some(tls_id) = connection.tls_id()? {
             options.insert("tls_id".into(), tls_id.into());
         }

@@ -46,13 +46,15 @@ pub fn with_dpop(builder: Builder, told: &Value) -> Result<Builder, Box<dyn Erro
 pub struct Connection {
     certificate: Option<(Vec<u8>, Vec<u8>)>,
     authority: Option<Vec<u8>>,
+    /// Whether the authority has issued the certificate: then it goes along, and some servers tell the two methods apart by it.
+    is_issued: bool,
 }
 
 impl Connection {
-    pub fn new(pair: Option<&Value>, authority: Option<&Value>) -> Result<Self, Box<dyn Error>> {
+    pub fn new(pair: Option<&Value>, authority: Option<&Value>, is_issued: bool) -> Result<Self, Box<dyn Error>> {
         let read = |path: &Value| fs::read(path.as_str().unwrap_or_default());
         let pair = pair.map(|pair| Ok::<_, std::io::Error>((read(&pair["certificate"])?, read(&pair["key"])?)));
-        Ok(Self { certificate: pair.transpose()?, authority: authority.map(read).transpose()? })
+        Ok(Self { certificate: pair.transpose()?, authority: authority.map(read).transpose()?, is_issued })
     }
 
     pub fn is_plain(&self) -> bool {
@@ -76,7 +78,11 @@ impl Connection {
             tls = tls.root_certs(RootCerts::new_with_certs(&[Certificate::from_pem(authority)?]));
         }
         if let Some((certificate, key)) = &self.certificate {
-            let pair = ClientCert::new_with_certs(&[Certificate::from_pem(certificate)?], PrivateKey::from_pem(key)?);
+            let mut chain = vec![Certificate::from_pem(certificate)?];
+            if let Some(authority) = self.authority.as_ref().filter(|_| self.is_issued) {
+                chain.push(Certificate::from_pem(authority)?);
+            }
+            let pair = ClientCert::new_with_certs(&chain, PrivateKey::from_pem(key)?);
             tls = tls.client_cert(Some(pair));
         }
         let config = Agent::config_builder()
