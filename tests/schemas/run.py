@@ -87,7 +87,12 @@ BEYOND_A_SCHEMA = {
     "profiles/variable-named-like-an-option",
     # What a text means once its variables are filled in.
     "profiles/header-value",
+    "oauth2-rs/revocation-http",
     "profiles/origin-with-http",
+    "refusals/discovery-issuer-http",
+    "refusals/discovery-issuer-query",
+    "refusals/endpoint-fragment",
+    "refusals/endpoint-http",
     "requests/credentials-in-endpoint",
     "requests/endpoint-fragment",
     "requests/http-endpoint",
