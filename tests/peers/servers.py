@@ -1,5 +1,6 @@
 """The authorization servers: started on free loopback ports, asked what happened, ended with this program."""
 
+import collections
 import contextlib
 import json
 import os
@@ -8,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -46,9 +48,9 @@ class Peer:
         self.log = tempfile.TemporaryFile("w+")
         self.process = None
 
-    def start(self, command, folder, **options):
+    def start(self, command, folder, stdout=subprocess.PIPE, **options):
         self.process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, **options
+            command, cwd=folder, stdin=subprocess.PIPE, stdout=stdout, stderr=self.log, text=True, **options
         )
 
     def first_line(self, seconds):
@@ -58,6 +60,8 @@ class Peer:
             line = self.process.stdout.readline() if selector.select(seconds) else ""
         if not line:
             raise SystemExit(f"{self.name} did not start:\n{self.logged()}")
+        # Whatever else it says is taken away: a server that nobody listens to stands still once the pipe is full.
+        threading.Thread(target=lambda pipe: collections.deque(pipe, 0), args=[self.process.stdout], daemon=True).start()
         return json.loads(line)
 
     def wait_until_ready(self):
@@ -266,7 +270,7 @@ class Keycloak(Fronted):
             "KC_BOOTSTRAP_ADMIN_PASSWORD": self.ADMIN["password"],
         }
         command = [str(home / "bin" / "kc.sh"), "start", "--optimized", "--http-enabled=true", "--http-host=127.0.0.1", f"--http-port={port}"]
-        self.start([*command, "--hostname-strict=false", "--cache=local", "--log-level=warn", *options], home, env=environment)
+        self.start([*command, "--hostname-strict=false", "--cache=local", "--log-level=warn", *options], home, stdout=self.log, env=environment)
 
     def initialise(self, home):
         """Lets it make its tables and its own realm, once."""
@@ -317,7 +321,7 @@ class Glewlwyd(Fronted):
         (self.port,) = free_ports(1)
         configuration.write(folder, root, self.port, self.front.url, {})
         environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(str(found) for found in root.glob("usr/lib/*-linux-*"))}
-        self.start([str(root / "usr" / "bin" / "glewlwyd"), f"--config-file={folder / 'glewlwyd.conf'}"], folder, env=environment)
+        self.start([str(root / "usr" / "bin" / "glewlwyd"), f"--config-file={folder / 'glewlwyd.conf'}"], folder, stdout=self.log, env=environment)
 
     def wait_until_ready(self):
         wait_for(self, f"http://127.0.0.1:{self.port}/config", 60)
