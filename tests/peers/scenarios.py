@@ -65,9 +65,10 @@ def _(peer, host):
 def _(peer, host):
     client = host.client(peer, "plus", profile=with_raw_basic(peer), client_auth="client_secret_basic_raw")
     with peer.sees(token=1):
-        error = refused("unauthorized_client", client.token)
-        assert error["status"] == 401, error
-        refused("unauthorized_client", client.token)
+        # With 401 it is about the client, whatever the word (RFC 6749 section 5.2).
+        error = refused("invalid_client", client.token)
+        assert (error["status"], error["oauth_error"]) == (401, "unauthorized_client"), error
+        refused("invalid_client", client.token)
 
 
 @scenario("the same with a secret that can't even be decoded", "undecodable is invalid_request")
