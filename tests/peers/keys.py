@@ -2,7 +2,7 @@
 
 import datetime
 import ipaddress
-from base64 import urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64encode
 from pathlib import Path
 
 from cryptography import x509
@@ -115,14 +115,16 @@ class Certificate:
             usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
             builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         self.parsed = builder.sign(issuer.key if issuer else self.key, hashes.SHA256())
-        self.path.write_bytes(self.parsed.public_bytes(Encoding.PEM))
+        # With its issuer behind it: Spring takes a certificate that comes alone for a self-signed one.
+        chain = [self.parsed, *([issuer.parsed] if issuer else [])]
+        self.path.write_bytes(b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain))
         self.key_path.touch(0o600)
         self.key_path.write_bytes(pem(self.key))
 
     @property
     def x5c(self):
         """RFC 7517 section 4.7: base64 of the DER, not base64url."""
-        return "".join(self.path.read_text().splitlines()[1:-1])
+        return b64encode(self.parsed.public_bytes(Encoding.DER)).decode()
 
     @property
     def thumbprint(self):
