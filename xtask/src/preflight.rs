@@ -26,6 +26,8 @@ pub enum Need {
     Mounts,
     Node,
     Python,
+    /// A PKCS #11 token in software, in which tests keep keys.
+    SoftHsm,
     WasmTarget(wasm::Toolchain),
 }
 
@@ -112,6 +114,9 @@ impl Need {
                     )
                 })?
             }
+            Self::SoftHsm => output(Command::new("softhsm2-util").arg("--version"))
+                .is_none()
+                .then(|| ("SoftHSM 2, a PKCS #11 token".to_owned(), apt_or("softhsm2", "install SoftHSM 2")))?,
             Self::WasmTarget(toolchain) => {
                 (!toolchain.is_installed()).then(|| (toolchain.to_string(), toolchain.remedy()))?
             }

@@ -75,14 +75,15 @@ const SUITES: &[Suite] = &[
         "hosts-python",
         Report::Pytest,
         Program::Python("tests/hosts/python", "-m pytest -q tests/hosts/python"),
-    ),
+    )
+    .needing(Need::SoftHsm),
     Suite::new(
         "packaging-python",
         Report::Pytest,
         Program::Python("tests/packaging/python", "-m pytest -q tests/packaging/python"),
     ),
     Suite::new("generated", Report::Plain, Program::Generated).with(&[Host::Kotlin]),
-    Suite::new("unit-kotlin", Report::Surefire, Program::Maven("verify")),
+    Suite::new("unit-kotlin", Report::Surefire, Program::Maven("verify")).needing(Need::SoftHsm),
     Suite::new(
         "vectors-kotlin",
         Report::Plain,
@@ -141,6 +142,8 @@ struct Suite {
     takes_hosts: bool,
     /// What has to be compiled for it besides its own program.
     builds: &'static [Build],
+    /// What it needs from the machine beside what its languages do.
+    needing: Option<Need>,
 }
 
 /// A program that uses a packed artefact.
@@ -186,7 +189,7 @@ enum Program {
 
 impl Suite {
     const fn new(name: &'static str, report: Report, program: Program) -> Self {
-        Self { name, report, program, with: &[], takes_hosts: false, builds: &[] }
+        Self { name, report, program, with: &[], takes_hosts: false, builds: &[], needing: None }
     }
 
     const fn with(self, with: &'static [Host]) -> Self {
@@ -199,6 +202,10 @@ impl Suite {
 
     const fn builds(self, builds: &'static [Build]) -> Self {
         Self { builds, ..self }
+    }
+
+    const fn needing(self, need: Need) -> Self {
+        Self { needing: Some(need), ..self }
     }
 
     /// The languages whose packages it uses, of those that were named.
@@ -239,7 +246,12 @@ impl Suite {
 
     fn needs(&self, options: &Options) -> Vec<Need> {
         let wasm = matches!(self.program, Program::CoreAlone).then(|| Need::WasmTarget(Toolchain::choose(options)));
-        self.hosts(options).into_iter().flat_map(|host| Need::of(host, options)).chain(wasm).collect()
+        self.hosts(options)
+            .into_iter()
+            .flat_map(|host| Need::of(host, options))
+            .chain(wasm)
+            .chain(self.needing)
+            .collect()
     }
 
     /// Whether one of the words is its name or part of it (no words select everything), and the languages that were

@@ -47,8 +47,7 @@ class HardwareKey:
 @pytest.fixture
 def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HardwareKey]:
     library = next((path for path in LIBRARIES if Path(path).exists()), None)
-    if library is None:
-        pytest.skip("SoftHSM is not installed")
+    assert library is not None, "SoftHSM is missing: install softhsm2"
     (tmp_path / "tokens").mkdir()
     (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path / 'tokens'}\n")
     monkeypatch.setenv("SOFTHSM2_CONF", str(tmp_path / "softhsm2.conf"))
