@@ -297,7 +297,14 @@ class Keycloak(Fronted):
     def answer_for_ann(self, authorization):
         """The person whom a backchannel request asks says yes, from another channel."""
         url = f"http://127.0.0.1:{self.port}/realms/remint/protocol/openid-connect/ext/ciba/auth/callback"
-        request(url, {"status": "SUCCEED"}, authorization=authorization, host=urlsplit(self.front.url).netloc)
+        # It may be asked before it has written down what it asked, and refuses that.
+        for last in range(40, -1, -1):
+            try:
+                return request(url, {"status": "SUCCEED"}, authorization=authorization, host=urlsplit(self.front.url).netloc)
+            except OSError:
+                if not last:
+                    raise
+                time.sleep(0.25)
 
     @property
     def tls_base_url(self):
