@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 use crate::config::Config;
+use crate::flight::What;
 use crate::header;
 use crate::machine::{Core, Turn};
 use crate::metadata::Metadata;
@@ -81,7 +82,7 @@ impl Core {
         let url = self.config.discovery.as_ref().and_then(|discovery| discovery.urls.get(form)).cloned();
         let headers = [("accept", "application/json".into())].into();
         let request = HttpRequest { method: "GET", url: url.unwrap_or_default(), headers, body: None };
-        self.send_metadata(id, request, MetadataRequest { form }, turn);
+        self.dispatch(id, request, What::Metadata(MetadataRequest { form }), turn);
     }
 
     pub(crate) fn metadata_answered(

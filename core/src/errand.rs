@@ -3,7 +3,7 @@
 //! An errand has no cache key. Its value waits for the asker, who asks the same once more with `after`.
 
 use alloc::borrow::{Cow, ToOwned};
-use alloc::collections::VecDeque;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 
@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 use crate::authorization::Authorizing;
 use crate::body::Body;
 use crate::cache::Key;
-use crate::config::{ClientAuth, Config, Credential};
+use crate::config::{Config, Credential};
 use crate::error::{Error, ErrorCode};
 use crate::event::{BackchannelRequest, DeviceRequest, Introspect, Poll, Revoke, Want};
 use crate::exchange::TokenRequest;
 use crate::flight::gather::Ingredients;
-use crate::flight::poll::Polling;
-use crate::flight::{Work, passing};
+use crate::flight::poll::{Polling, expired};
+use crate::flight::{What, Work, passing};
 use crate::form::Form;
 use crate::grammar;
 use crate::jwt::UnsignedJwt;
@@ -72,7 +72,7 @@ pub(crate) enum Outcome {
 
 /// What came of errands that nobody has asked after yet.
 #[derive(Default)]
-pub(crate) struct Results(VecDeque<(FlightId, Result<Outcome, Error>)>);
+pub(crate) struct Results(BTreeMap<FlightId, Result<Outcome, Error>>);
 
 /// What the host keeps while a person is asked.
 #[derive(Deserialize, Serialize)]
@@ -100,14 +100,13 @@ impl Results {
     fn add(&mut self, id: FlightId, result: Result<Outcome, Error>, most: usize) {
         // Whoever does not come back for it has gone away.
         if self.0.len() >= most {
-            self.0.pop_front();
+            self.0.pop_first();
         }
-        self.0.push_back((id, result));
+        self.0.insert(id, result);
     }
 
     pub(crate) fn take(&mut self, id: FlightId) -> Option<Result<Outcome, Error>> {
-        let at = self.0.iter().position(|(known, _)| *known == id)?;
-        self.0.remove(at).map(|(_, result)| result)
+        self.0.remove(&id)
     }
 }
 
@@ -182,10 +181,9 @@ impl Core {
     }
 
     /// All that the request needs is there.
-    pub(crate) fn dispatch(&mut self, id: FlightId, turn: &mut Turn<'_>) {
-        let sent = self.question(id, turn);
-        match sent {
-            Ok(Some((request, question))) => self.send_question(id, request, question, turn),
+    pub(crate) fn run_errand(&mut self, id: FlightId, turn: &mut Turn<'_>) {
+        match self.question(id, turn) {
+            Ok(Some((request, question))) => self.dispatch(id, request, What::Ask(question), turn),
             Ok(None) => {}
             Err(error) => self.finish_errand(id, Err(error), turn),
         }
@@ -238,12 +236,7 @@ impl Core {
             }
         };
         if matches!(errand.kind, Kind::Device(_) | Kind::Backchannel(_)) {
-            for resource in &config.resource {
-                form.push("resource", resource);
-            }
-            for audience in &config.audience {
-                form.push("audience", audience);
-            }
+            config.push_targets(&mut form, &config.resource);
             if let Some(details) = &config.authorization_details {
                 form.push("authorization_details", details);
             }
@@ -258,15 +251,7 @@ impl Core {
             ));
         };
         let secret = self.client_secret(read, turn)?;
-        let secret = match (&secret, &config.credential) {
-            (Some(secret), Credential::Provided { .. }) if config.client_auth != ClientAuth::SecretJwt => {
-                config.check_secret(secret)?;
-                Some(secret)
-            }
-            (Some(secret), _) => Some(secret),
-            (None, Credential::Secret(secret)) => Some(secret),
-            (None, _) => None,
-        };
+        let secret = config.shown_secret(secret.as_ref())?;
         let request = config.request(&endpoint, form, secret)?;
         Ok(Some((request, Question { wall: turn.now.wall, endpoint, server })))
     }
@@ -341,46 +326,35 @@ impl Core {
         let verification_uri =
             body.text("verification_uri").or_else(|missing| body.text("verification_url").map_err(|_| missing))?;
         let complete = body.text("verification_uri_complete").ok();
-        let expires_in = body.seconds("expires_in")?;
-        // RFC 8628 section 3.2 (STD-96).
-        let interval = body.seconds("interval").unwrap_or(INTERVAL);
-        let qr_text = complete.clone().unwrap_or_else(|| verification_uri.clone());
-        let session = self.session(Some(device_code), None, interval, expires_in, question);
+        let pending = self.asked(body, Some(device_code), None, question, turn)?;
         Ok(Done::Pending(Pending {
             user_code: Some(user_code),
+            qr_text: complete.clone().or_else(|| Some(verification_uri.clone())),
             verification_uri: Some(verification_uri),
             verification_uri_complete: complete,
-            qr_text: Some(qr_text),
-            expires_in: left(expires_in, question, turn),
-            interval,
-            session,
+            ..pending
         }))
     }
 
     fn backchannel_answered(&self, body: &Body<'_>, question: &Question, turn: &Turn<'_>) -> Result<Done, Refusal> {
         let auth_req_id = Secret::new(body.text("auth_req_id")?);
-        let expires_in = body.seconds("expires_in")?;
-        let interval = body.seconds("interval").unwrap_or(INTERVAL);
-        let session = self.session(None, Some(auth_req_id), interval, expires_in, question);
-        Ok(Done::Pending(Pending {
-            user_code: None,
-            verification_uri: None,
-            verification_uri_complete: None,
-            qr_text: None,
-            expires_in: left(expires_in, question, turn),
-            interval,
-            session,
-        }))
+        self.asked(body, None, Some(auth_req_id), question, turn).map(Done::Pending)
     }
 
-    fn session(
+    /// What both ways to ask a person have in common: for how long, how often, and the session to go on with.
+    fn asked(
         &self,
+        body: &Body<'_>,
         device_code: Option<Secret>,
         auth_req_id: Option<Secret>,
-        interval: i64,
-        expires_in: i64,
         question: &Question,
-    ) -> Secret {
+        turn: &Turn<'_>,
+    ) -> Result<Pending, Refusal> {
+        let expires_in = body.seconds("expires_in")?;
+        // RFC 8628 section 3.2 (STD-96).
+        let interval = body.seconds("interval").unwrap_or(INTERVAL);
+        // Counted from the request, so that the time on the way is ours to lose (STD-143).
+        let expires = question.wall.saturating_add(expires_in);
         let session = Session {
             version: SESSION_VERSION,
             client_id: self.config.client_id.clone().unwrap_or_default(),
@@ -388,11 +362,19 @@ impl Core {
             device_code,
             auth_req_id,
             interval,
-            // Counted from the request, so that the time on the way is ours to lose (STD-143).
-            expires: question.wall.saturating_add(expires_in),
+            expires,
         };
         // Serializing plain structs into a vector has no way to fail.
-        Secret::new(URL_SAFE_NO_PAD.encode(serde_json::to_vec(&session).unwrap_or_default()))
+        let session = Secret::new(URL_SAFE_NO_PAD.encode(serde_json::to_vec(&session).unwrap_or_default()));
+        Ok(Pending {
+            user_code: None,
+            verification_uri: None,
+            verification_uri_complete: None,
+            qr_text: None,
+            expires_in: expires.saturating_sub(turn.now.wall),
+            interval,
+            session,
+        })
     }
 
     /// Waits for the person's answer: a flight of the subject's key that sleeps and asks.
@@ -414,10 +396,7 @@ impl Core {
         let expires = turn.now.boot.saturating_add(left);
         let first = turn.now.boot.saturating_add(session.interval);
         if first >= expires {
-            return Err(Error::new(
-                ErrorCode::AuthorizationExpired,
-                "nobody answered in time: begin again if the person wants to (RFC 8628 section 3.5)",
-            ));
+            return Err(expired());
         }
         let want = Want { subject: poll.subject.clone(), ..Want::default() };
         let key = self.key_for_consent(&want, poll.on_rotated)?;
@@ -518,10 +497,6 @@ fn done(outcome: Outcome) -> Answer {
         // Only `attach` waits for one, and asks for it by itself.
         Outcome::Proof(_) => Answer::Done { done: Done::Nothing {} },
     }
-}
-
-fn left(expires_in: i64, question: &Question, turn: &Turn<'_>) -> i64 {
-    question.wall.saturating_add(expires_in).saturating_sub(turn.now.wall)
 }
 
 /// What may stand in a request for a token: something (STD-4).

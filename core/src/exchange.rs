@@ -138,11 +138,7 @@ impl Config {
                 format!("the profile `{}` has no token endpoint: its grant is `{}`", self.profile, self.grant.as_str()),
             ));
         };
-        if let (Some(secret), Credential::Provided { .. }) = (&beside.secret, &self.credential) {
-            if self.client_auth != ClientAuth::SecretJwt {
-                self.check_secret(secret)?;
-            }
-        }
+        self.shown_secret(beside.secret.as_ref())?;
         let exchange = Exchange { config: self.clone(), request, beside };
         let mut form = Form::new();
         exchange.fill(&mut form);
@@ -159,6 +155,28 @@ impl Config {
             _ if scope.is_empty() => {}
             ' ' => form.push_texts("scope", scope.iter().map(String::as_str)),
             separator => form.push("scope", &scope.join(separator.encode_utf8(&mut [0; 4]))),
+        }
+    }
+
+    /// What the client shows of its credential: what was read or made for this request, or what is configured.
+    pub(crate) fn shown_secret<'a>(&'a self, read: Option<&'a Secret>) -> Result<Option<&'a Secret>, Error> {
+        match (read, &self.credential) {
+            // It came from outside, and goes into a header or form as it is.
+            (Some(secret), Credential::Provided { .. }) if self.client_auth != ClientAuth::SecretJwt => {
+                self.check_secret(secret).map(|()| read)
+            }
+            (None, Credential::Secret(secret)) => Ok(Some(secret)),
+            _ => Ok(read),
+        }
+    }
+
+    /// Whom the token is for (RFC 8707 section 2, RFC 8693 section 2.1).
+    pub(crate) fn push_targets(&self, form: &mut Form, resource: &[String]) {
+        for resource in resource {
+            form.push("resource", resource);
+        }
+        for audience in &self.audience {
+            form.push("audience", audience);
         }
     }
 
@@ -235,12 +253,7 @@ impl Exchange {
         if !is_elsewhere {
             self.config.push_scope(form, scope);
         }
-        for resource in self.beside.resource.as_ref().unwrap_or(&self.config.resource) {
-            form.push("resource", resource);
-        }
-        for audience in &self.config.audience {
-            form.push("audience", audience);
-        }
+        self.config.push_targets(form, self.beside.resource.as_ref().unwrap_or(&self.config.resource));
         // A poll repeats nothing: the request that it is about has said it (RFC 8628 section 3.4, CIBA section 10.1).
         if let (Some(details), false) = (&self.config.authorization_details, self.is_poll()) {
             form.push("authorization_details", details);

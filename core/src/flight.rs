@@ -125,7 +125,8 @@ struct Pending {
     what: What,
 }
 
-enum What {
+/// What an operation is for.
+pub(crate) enum What {
     Send {
         exchange: Exchange,
         started: Now,
@@ -172,13 +173,10 @@ impl Operations {
         *self = Self { count: self.count, ..Self::default() };
     }
 
-    fn put_back(&mut self, op: OpId, pending: Pending) {
-        self.ends.insert((pending.until, op));
-        self.pending.insert(op, pending);
-    }
-
+    /// What is under way for a flight alone: the server's metadata is everybody's.
     fn of(&self, flight: FlightId) -> Vec<OpId> {
-        self.pending.iter().filter(|(_, pending)| pending.flight == flight).map(|(op, _)| *op).collect()
+        let is_its_own = |pending: &Pending| pending.flight == flight && !matches!(pending.what, What::Metadata(_));
+        self.pending.iter().filter(|(_, pending)| is_its_own(pending)).map(|(op, _)| *op).collect()
     }
 
     fn overdue(&self, now: Now, but: Option<OpId>) -> Option<OpId> {
@@ -321,10 +319,7 @@ impl Core {
                 }
             }
         }
-        let until = turn.now.boot.saturating_add(self.config.request_timeout);
-        let op = self.operations.add(id, until, What::Send { exchange, started: turn.now });
-        let (tls_id, cap) = (self.config.tls_id.clone(), self.config.policy.answer_cap);
-        turn.step.operations.push(Operation::Send { op, flight: id, request, tls_id, until, cap });
+        self.dispatch(id, request, What::Send { exchange, started: turn.now }, turn);
     }
 
     fn token_request(&mut self, id: FlightId, given: &mut Ingredients) -> Result<TokenRequest, Error> {
@@ -361,27 +356,8 @@ impl Core {
         }
     }
 
-    pub(crate) fn send_question(
-        &mut self,
-        id: FlightId,
-        request: HttpRequest,
-        question: Question,
-        turn: &mut Turn<'_>,
-    ) {
-        self.send_aside(id, request, What::Ask(question), turn);
-    }
-
-    pub(crate) fn send_metadata(
-        &mut self,
-        id: FlightId,
-        request: HttpRequest,
-        asked: MetadataRequest,
-        turn: &mut Turn<'_>,
-    ) {
-        self.send_aside(id, request, What::Metadata(asked), turn);
-    }
-
-    fn send_aside(&mut self, id: FlightId, request: HttpRequest, what: What, turn: &mut Turn<'_>) {
+    /// Has the host send a request, and takes note of what it is.
+    pub(crate) fn dispatch(&mut self, id: FlightId, request: HttpRequest, what: What, turn: &mut Turn<'_>) {
         let until = turn.now.boot.saturating_add(self.config.request_timeout);
         let op = self.operations.add(id, until, what);
         let (tls_id, cap) = (self.config.tls_id.clone(), self.config.policy.answer_cap);
@@ -445,7 +421,8 @@ impl Core {
             What::Metadata(request) => return self.metadata_answered(id, request, response, turn),
             _ => return,
         };
-        let learned = self.learn(self.config.token_endpoint.clone().as_ref(), response.headers, turn.now);
+        let config = self.config.clone();
+        let learned = self.learn(config.token_endpoint.as_ref(), response.headers, turn.now);
         match exchange.read(response, started) {
             Ok(token) => self.arrive(id, &exchange, token, turn),
             Err(refusal) if learned && self.may_prove_again(id, &refusal.error) => {
@@ -824,53 +801,46 @@ impl Core {
     /// wait for it ask again; a refresh token in its answer is not lost.
     pub(crate) fn give_way(&mut self, key: Key, turn: &mut Turn<'_>) {
         let Some(id) = self.cache.find(&key).and_then(|entry| entry.flight) else { return };
-        for op in self.operations.of(id) {
-            match self.operations.take(op) {
-                Some(Pending { what: What::Send { exchange, started }, .. }) if !exchange.is_consent() => {
-                    self.operations.remember(op, key, exchange, started);
-                }
-                // Others may wait for it.
-                Some(pending @ Pending { what: What::Metadata(_), .. }) => self.operations.put_back(op, pending),
-                _ => {}
-            }
-        }
-        self.release(id, turn);
         let outcome = self.is_exchange(id).then(|| {
             Outcome::Refused(Error::new(
                 ErrorCode::StateMismatch,
                 "the same user signed in once more before this code was exchanged: go on with the later one",
             ))
         });
-        self.settle(id, outcome, turn);
+        self.cut_short(id, |exchange| !exchange.is_consent(), outcome, turn);
     }
 
-    /// Ends the wait for a person's answer before there is one.
+    /// Ends the wait for a person's answer. Perhaps they agreed in this moment: what comes of it is kept.
     pub(crate) fn drop_consent(&mut self, id: FlightId, error: Error, turn: &mut Turn<'_>) {
+        self.cut_short(id, |_| true, Some(Outcome::Refused(error)), turn);
+    }
+
+    /// Ends the key's flight whose refresh token the server has just forgotten: what it may still bring is not wanted (P-25).
+    pub(crate) fn drop_revoked(&mut self, key: Key, turn: &mut Turn<'_>) {
+        if let Some(id) = self.cache.find(&key).and_then(|entry| entry.flight) {
+            self.cut_short(id, |_| false, Some(Outcome::Refused(reauthorization_required(false))), turn);
+        }
+    }
+
+    /// Ends a flight before its time. An answer to a request that is out and that `keep` holds for is taken in when it comes.
+    fn cut_short(
+        &mut self,
+        id: FlightId,
+        keep: impl Fn(&Exchange) -> bool,
+        outcome: Option<Outcome>,
+        turn: &mut Turn<'_>,
+    ) {
         let Some(key) = self.flights.get(&id).map(|flight| flight.key) else { return };
         for op in self.operations.of(id) {
-            match self.operations.take(op) {
-                Some(pending @ Pending { what: What::Metadata(_), .. }) => self.operations.put_back(op, pending),
-                Some(Pending { what: What::Send { exchange, started }, .. }) => {
-                    // The person may have agreed in this moment: what comes of it is kept.
+            match self.operations.take(op).map(|pending| pending.what) {
+                Some(What::Send { exchange, started }) if keep(&exchange) => {
                     self.operations.remember(op, key, exchange, started);
                 }
                 _ => {}
             }
         }
         self.release(id, turn);
-        self.settle(id, Some(Outcome::Refused(error)), turn);
-    }
-
-    /// Ends the key's flight whose refresh token the server has just forgotten: what it may still bring is not wanted (P-25).
-    pub(crate) fn drop_revoked(&mut self, key: Key, turn: &mut Turn<'_>) {
-        let Some(id) = self.cache.find(&key).and_then(|entry| entry.flight) else { return };
-        for op in self.operations.of(id) {
-            if let Some(pending @ Pending { what: What::Metadata(_), .. }) = self.operations.take(op) {
-                self.operations.put_back(op, pending);
-            }
-        }
-        self.release(id, turn);
-        self.settle(id, Some(Outcome::Refused(reauthorization_required(false))), turn);
+        self.settle(id, outcome, turn);
     }
 
     pub(crate) fn settle_with_error(&mut self, id: FlightId, error: Error, last: bool, turn: &mut Turn<'_>) {

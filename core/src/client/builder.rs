@@ -148,7 +148,7 @@ impl Builder {
         key: impl Into<Value>,
         sign: impl Fn(&str, &[u8]) -> Result<Vec<u8>, E> + Send + Sync + 'static,
     ) -> Self {
-        self.hooks.sign = Some(Arc::new(move |alg, input| Box::pin(ready(sign(&alg, input.as_bytes()).ok()))));
+        self.hooks.sign = Some(signed_at_once(sign));
         self.option("signing_key", key)
     }
 
@@ -161,10 +161,7 @@ impl Builder {
     where
         F: Future<Output = Result<Vec<u8>, E>> + Send + 'static,
     {
-        self.hooks.sign = Some(Arc::new(move |alg, input| {
-            let signing = sign(alg, input.into_bytes());
-            Box::pin(async move { signing.await.ok() })
-        }));
+        self.hooks.sign = Some(signed_after_a_wait(sign));
         self.option("signing_key", key)
     }
 
@@ -177,7 +174,7 @@ impl Builder {
         key: impl Into<Value>,
         sign: impl Fn(&str, &[u8]) -> Result<Vec<u8>, E> + Send + Sync + 'static,
     ) -> Self {
-        self.hooks.prove = Some(Arc::new(move |alg, input| Box::pin(ready(sign(&alg, input.as_bytes()).ok()))));
+        self.hooks.prove = Some(signed_at_once(sign));
         self.dpop_option(key.into())
     }
 
@@ -190,10 +187,7 @@ impl Builder {
     where
         F: Future<Output = Result<Vec<u8>, E>> + Send + 'static,
     {
-        self.hooks.prove = Some(Arc::new(move |alg, input| {
-            let signing = sign(alg, input.into_bytes());
-            Box::pin(async move { signing.await.ok() })
-        }));
+        self.hooks.prove = Some(signed_after_a_wait(sign));
         self.dpop_option(key.into())
     }
 
@@ -423,6 +417,20 @@ impl Hooks {
 
 fn at_once<S: Into<Secret>, E>(read: impl Fn() -> Result<S, E> + Send + Sync + 'static) -> Arc<Read> {
     Arc::new(move || Box::pin(ready(read().ok().map(Into::into))))
+}
+
+fn signed_at_once<E>(sign: impl Fn(&str, &[u8]) -> Result<Vec<u8>, E> + Send + Sync + 'static) -> Arc<Sign> {
+    Arc::new(move |alg, input| Box::pin(ready(sign(&alg, input.as_bytes()).ok())))
+}
+
+fn signed_after_a_wait<E, F>(sign: impl Fn(String, Vec<u8>) -> F + Send + Sync + 'static) -> Arc<Sign>
+where
+    F: Future<Output = Result<Vec<u8>, E>> + Send + 'static,
+{
+    Arc::new(move |alg, input| {
+        let signing = sign(alg, input.into_bytes());
+        Box::pin(async move { signing.await.ok() })
+    })
 }
 
 fn at_once_for<S: Into<Secret>, E>(

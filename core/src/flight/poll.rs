@@ -62,7 +62,7 @@ impl Core {
     }
 }
 
-fn expired() -> Error {
+pub(crate) fn expired() -> Error {
     Error::new(
         ErrorCode::AuthorizationExpired,
         "nobody answered in time: begin again if the person wants to (RFC 8628 section 3.5)",
