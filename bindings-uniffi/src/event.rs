@@ -205,13 +205,13 @@ pub enum StoreResult {
     Missing,
     /// This is stored there.
     Found { record: Secret },
-    /// The lock is ours; `fence` grows with every lock of this key.
-    Locked { record: Option<Secret>, fence: i64 },
-    /// Somebody else has the lock until about then.
-    Held { retry_at: i64 },
+    /// The lock is ours.
+    Locked { record: Option<Secret> },
+    /// Somebody else has the lock, until then at the latest.
+    Held { retry_at: i64, record: Option<Secret> },
     /// Something else is stored there than was expected.
     Conflict { record: Option<Secret> },
-    /// The store does not answer.
+    /// The store does not answer, and surely carried nothing out.
     Down,
     /// Whether the command was carried out is not known.
     Unknown,
@@ -262,7 +262,7 @@ impl TryFrom<Event> for event::Event {
             Event::Failed { op, kind } => Self::Failed { op: id(op)?, kind },
             Event::Provided { op, value } => Self::Provided { op: id(op)?, value },
             Event::Signed { op, signature } => Self::Signed { op: id(op)?, signature },
-            Event::Stored { op, result } => Self::Stored { op: id(op)?, result: result.try_into()? },
+            Event::Stored { op, result } => Self::Stored { op: id(op)?, result: result.into() },
             Event::Tick { flight } => Self::Tick { flight: id(flight)? },
             Event::Attach { want, call, method, url, insecure_query, after } => Self::Attach(Attach {
                 want,
@@ -315,23 +315,18 @@ impl From<Flow> for event::Flow {
     }
 }
 
-impl TryFrom<StoreResult> for event::StoreResult {
-    type Error = Error;
-
-    fn try_from(result: StoreResult) -> Result<Self, Error> {
-        Ok(match result {
+impl From<StoreResult> for event::StoreResult {
+    fn from(result: StoreResult) -> Self {
+        match result {
             StoreResult::Ok => Self::Ok,
             StoreResult::Missing => Self::None,
             StoreResult::Found { record } => Self::Record(record),
-            StoreResult::Locked { record, fence } => Self::Locked {
-                record,
-                fence: u64::try_from(fence).map_err(|_| invalid_event("`fence` must not be negative"))?,
-            },
-            StoreResult::Held { retry_at } => Self::Held { retry_at },
+            StoreResult::Locked { record } => Self::Locked { record },
+            StoreResult::Held { retry_at, record } => Self::Held { retry_at, record },
             StoreResult::Conflict { record } => Self::Conflict { record },
             StoreResult::Down => Self::Down,
             StoreResult::Unknown => Self::Unknown,
-        })
+        }
     }
 }
 

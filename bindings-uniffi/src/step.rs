@@ -115,10 +115,8 @@ pub enum StoreCommand {
     Load,
     /// Take the lock for `ttl`, and read it. Repeated by its owner, it extends; with 0, it releases.
     Lock { owner: String, ttl: i64 },
-    /// Write `record` if what is there still is `expect`.
-    Save { expect: Option<Secret>, record: Secret, ttl: i64, unlock: bool },
-    /// Remove it.
-    Delete,
+    /// Write `record` if what is there still is `expect`; the lock of `unlock` ends with it.
+    Save { expect: Option<Secret>, record: Secret, ttl: i64, unlock: Option<String> },
 }
 
 /// Leases that must not be answered from any more: everybody's without a key, all without a generation.

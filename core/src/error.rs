@@ -100,6 +100,8 @@ codes! {
     InvalidProfile = "invalid_profile", Usage, false;
     /// A token was about to be sent where neither profile nor user declared that it may go.
     OriginNotAllowed = "origin_not_allowed", Usage, false;
+    /// What the shared store holds was not believed: see its keys and who writes to it, or delete the record.
+    RecordRefused = "record_refused", Usage, false;
     /// The request's body can be sent only once, so the call could not be repeated after a 401.
     BodyNotReplayable = "body_not_replayable", Usage, false;
 

@@ -368,13 +368,14 @@ pub enum StoreResult {
         /// What is stored there.
         #[serde(default)]
         record: Option<Secret>,
-        /// A number that grows with every lock of this key.
-        fence: u64,
     },
     /// Somebody else has the lock.
     Held {
-        /// When to try again, on the boot clock.
+        /// When their lock ends if nothing else ends it, on the boot clock.
         retry_at: i64,
+        /// What is stored there: a token in it may be good enough.
+        #[serde(default)]
+        record: Option<Secret>,
     },
     /// Something else is stored there than was expected.
     Conflict {
@@ -382,7 +383,7 @@ pub enum StoreResult {
         #[serde(default)]
         record: Option<Secret>,
     },
-    /// The store does not answer.
+    /// The store does not answer, and surely carried nothing out.
     Down,
     /// Whether the command was carried out is not known.
     Unknown,

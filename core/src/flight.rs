@@ -284,7 +284,7 @@ impl Core {
         let record = record.to_text();
         self.store(
             id,
-            save(entry.rare.as_ref().and_then(|rare| rare.stored.as_ref()), &record, false),
+            save(entry.rare.as_ref().and_then(|rare| rare.stored.as_ref()), &record, None),
             What::Intent(record),
             turn,
         );
@@ -610,7 +610,7 @@ impl Core {
         record.predecessor = flight.spent.as_ref().map(fingerprint);
         let record = record.to_text();
         let expect = entry.and_then(|entry| entry.rare.as_ref()?.stored.as_ref());
-        self.store(id, save(expect, &record, true), What::Save(record), turn);
+        self.store(id, save(expect, &record, self.owner.as_deref()), What::Save(record), turn);
     }
 
     fn hand_out(&mut self, id: FlightId, turn: &mut Turn<'_>) {

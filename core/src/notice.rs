@@ -30,12 +30,17 @@ pub enum NoticeKind {
     BackingOff(i64),
     /// The two clocks moved apart by this many milliseconds (wall minus boot).
     ClockJumped(i64),
+    /// This machine's clock is ahead of the server's by this many milliseconds (behind it, if negative): see to the time
+    /// service. Tokens that other machines left in the shared store are judged by the server's clock from here on.
+    ClockSkewed(i64),
     /// A token had no life left when it arrived, or cannot be kept: those who waited get it once.
     DeadOnArrival,
     /// A token was fetched, and why.
     Fetched(Reason),
     /// A caller waits for a request that is already in flight.
     Joined,
+    /// Another process's token was taken out of the shared store.
+    Adopted,
     /// The answer came out of an HTTP cache, this many milliseconds old (RFC 9111 section 5.1).
     Aged(i64),
     /// The lifetime was longer than ten years and was cut to that.
@@ -48,6 +53,8 @@ pub enum NoticeKind {
     LenientNumber,
     /// A new refresh token could not be saved. The reason is one of the error codes.
     PersistFailed,
+    /// What the shared store holds was not believed.
+    RecordRefused(Distrust),
     /// The API refused a token of this generation.
     Rejected(u64),
     /// The refresh gave nothing newer: backoff applies.
@@ -64,6 +71,25 @@ pub enum NoticeKind {
     StoreDown,
     /// The token type is missing from the answer; the profile says which it is.
     TokenTypeAssumed(String),
+}
+
+/// Why what the shared store holds was not believed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Distrust {
+    /// It is the record of another key.
+    AnotherKey,
+    /// It is not a record, or a part of one.
+    Damaged,
+    /// A later version of Remint wrote it.
+    LaterVersion,
+    /// It was changed by somebody without the key, or is in the wrong place.
+    NotAuthentic,
+    /// It is not encrypted, and ours are.
+    NotEncrypted,
+    /// It was encrypted with a key that is not among `store_keys`.
+    UnknownKeyId,
 }
 
 /// Why a token was fetched.

@@ -282,11 +282,10 @@ pub enum StoreCommand {
         record: Secret,
         /// For how long the store should keep it, in milliseconds.
         ttl: i64,
-        /// Whether the lock ends with it.
-        unlock: bool,
+        /// Whose lock ends with it, if they still hold it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unlock: Option<String>,
     },
-    /// Remove it.
-    Delete,
 }
 
 /// Leases that must not be answered from any more.

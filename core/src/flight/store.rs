@@ -67,11 +67,11 @@ impl Core {
         let Some(flight) = self.flights.get_mut(&id) else { return };
         let key = flight.key;
         match result {
-            StoreResult::Locked { record, .. } => {
+            StoreResult::Locked { record } => {
                 flight.locked = true;
                 self.adopt_record(id, record, turn);
             }
-            StoreResult::Held { retry_at }
+            StoreResult::Held { retry_at, .. }
                 if retry_at < flight.started.boot.saturating_add(self.config.request_timeout) =>
             {
                 flight.asleep_until = Some(retry_at);
@@ -180,7 +180,7 @@ impl Core {
         let (key, spent) = (flight.key, flight.spent.clone());
         let text = match result {
             StoreResult::Record(text) => Some(text),
-            StoreResult::Locked { record, .. } | StoreResult::Conflict { record } => record,
+            StoreResult::Locked { record } | StoreResult::Conflict { record } => record,
             _ => None,
         };
         let successor = text.as_ref().and_then(Record::read).and_then(|record| record.refresh);
@@ -226,7 +226,7 @@ impl Core {
             StoreResult::None | StoreResult::Conflict { record: None } if flight.saves < 3 => {
                 flight.saves = flight.saves.saturating_add(1);
                 self.cache.find_mut(&key).into_iter().for_each(|entry| entry.rare().stored = None);
-                self.store(id, save(None, &record, true), What::Save(record), turn);
+                self.store(id, save(None, &record, self.owner.as_deref()), What::Save(record), turn);
             }
             _ => {
                 // The new pair stays in memory, and the store gets another chance later.
@@ -256,7 +256,7 @@ impl Core {
         };
         if ours_succeeds && flight.saves < 3 {
             flight.saves = flight.saves.saturating_add(1);
-            let command = save(Some(&there), &record, true);
+            let command = save(Some(&there), &record, self.owner.as_deref());
             self.cache.find_mut(&key).into_iter().for_each(|entry| entry.rare().stored = Some(there.clone()));
             self.store(id, command, What::Save(record), turn);
             return;
@@ -272,7 +272,7 @@ impl Core {
         let Some(store) = self.config.store else { return };
         let Some(rare) = self.cache.find_mut(&key).and_then(|entry| entry.rare.as_mut()) else { return };
         let Some((record, _)) = rare.unsaved.take_if(|(_, next)| *next <= turn.now.boot) else { return };
-        let command = save(rare.stored.as_ref(), &record, false);
+        let command = save(rare.stored.as_ref(), &record, None);
         let flight = self.next_flight();
         let until = turn.now.boot.saturating_add(store.timeout);
         let op = self.operations.add(flight, until, What::SaveAgain { key, record });
@@ -293,8 +293,8 @@ impl Core {
     }
 }
 
-pub(super) fn save(expect: Option<&Secret>, record: &Secret, unlock: bool) -> StoreCommand {
+pub(super) fn save(expect: Option<&Secret>, record: &Secret, unlock: Option<&str>) -> StoreCommand {
     /// Longer than any refresh token is likely to be of use: thirty days.
     const TTL: i64 = 2_592_000_000;
-    StoreCommand::Save { expect: expect.cloned(), record: record.clone(), ttl: TTL, unlock }
+    StoreCommand::Save { expect: expect.cloned(), record: record.clone(), ttl: TTL, unlock: unlock.map(Into::into) }
 }
