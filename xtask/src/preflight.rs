@@ -1,8 +1,9 @@
 //! What a command needs from the machine: everything missing is listed at once, then installed if that is wanted.
 
 use std::{
+    env, fs,
     io::{IsTerminal, Write, stdin, stdout},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -25,7 +26,11 @@ pub enum Need {
     /// Leave to mount folders and to change the root, which Debian's Swift takes.
     Mounts,
     Node,
+    /// The database server, which a test starts in a folder of its own.
+    Postgres,
     Python,
+    /// The store of a fleet, which a test starts on ports of its own; with its `redis-cli`.
+    Redis,
     /// A PKCS #11 token in software, in which tests keep keys.
     SoftHsm,
     WasmTarget(wasm::Toolchain),
@@ -105,6 +110,9 @@ impl Need {
                     )
                 })?
             }
+            Self::Postgres => postgres()
+                .is_none()
+                .then(|| ("PostgreSQL".to_owned(), apt_or("postgresql", "install PostgreSQL")))?,
             Self::Python => {
                 let complete = "import sys, venv, ensurepip; assert sys.version_info >= (3, 9)";
                 output(Command::new("python3").args(["-c", complete])).is_none().then(|| {
@@ -113,6 +121,11 @@ impl Need {
                         apt_or("python3 python3-venv", "install Python 3.9 or later with venv"),
                     )
                 })?
+            }
+            Self::Redis => {
+                let found = ["redis-server", "redis-cli"].map(|tool| output(Command::new(tool).arg("--version")));
+                let apt = apt_or("redis-server redis-tools", "install Redis 6.2 or later");
+                found.contains(&None).then(|| ("Redis, 6.2 or later".to_owned(), apt))?
             }
             Self::SoftHsm => output(Command::new("softhsm2-util").arg("--version"))
                 .is_none()
@@ -230,6 +243,13 @@ fn agreed() -> Result<bool> {
     let mut answer = String::new();
     stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// The folder with PostgreSQL's programs. Debian leaves them out of the path.
+fn postgres() -> Option<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").ok()?.flatten().map(|version| version.path().join("bin"));
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).chain(versions).find(|folder| folder.join("initdb").exists())
 }
 
 /// What is missing where less is free.

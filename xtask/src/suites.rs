@@ -46,7 +46,8 @@ const SUITES: &[Suite] = &[
         "hosts-rust",
         Report::Cargo,
         Program::Cargo("test --no-fail-fast --package hosts-rust --package examples-rust"),
-    ),
+    )
+    .needing(&[Need::Redis]),
     Suite::new(
         "unit-node",
         Report::Node,
@@ -60,7 +61,8 @@ const SUITES: &[Suite] = &[
         "hosts-node",
         Report::Node,
         Program::Node("", "--test --test-force-exit --test-reporter=tap tests/hosts/node/*.test.mjs"),
-    ),
+    )
+    .needing(&[Need::Redis]),
     Suite::new(
         "packaging-node",
         Report::Node,
@@ -76,20 +78,22 @@ const SUITES: &[Suite] = &[
         Report::Pytest,
         Program::Python("tests/hosts/python", "-m pytest -q tests/hosts/python"),
     )
-    .needing(Need::SoftHsm),
+    .needing(&[Need::Redis, Need::SoftHsm]),
     Suite::new(
         "packaging-python",
         Report::Pytest,
         Program::Python("tests/packaging/python", "-m pytest -q tests/packaging/python"),
     ),
     Suite::new("generated", Report::Plain, Program::Generated).with(&[Host::Kotlin]),
-    Suite::new("unit-kotlin", Report::Surefire, Program::Maven("verify")).needing(Need::SoftHsm),
+    Suite::new("unit-kotlin", Report::Surefire, Program::Maven("verify"))
+        .needing(&[Need::Redis, Need::SoftHsm]),
     Suite::new(
         "vectors-kotlin",
         Report::Plain,
         Program::Kotlin("tests/vectors/runners/kotlin", "dev.remint.vectors.MainKt tests/vectors"),
     ),
-    Suite::new("hosts-kotlin", Report::Plain, Program::Kotlin("tests/hosts/kotlin", "dev.remint.hosts.MainKt")),
+    Suite::new("hosts-kotlin", Report::Plain, Program::Kotlin("tests/hosts/kotlin", "dev.remint.hosts.MainKt"))
+        .needing(&[Need::Redis]),
     Suite::new(
         "packaging-kotlin",
         Report::Pytest,
@@ -104,6 +108,7 @@ const SUITES: &[Suite] = &[
     Suite::new("examples", Report::Plain, Program::Python("examples/python", "tests/examples/run.py"))
         .with(&[Host::Node, Host::Kotlin, Host::Swift])
         .taking_hosts()
+        .needing(&[Need::Postgres])
         .builds(&[
             Build::Kotlin("examples/kotlin"),
             Build::Kotlin("examples/kotlin/spring"),
@@ -143,7 +148,7 @@ struct Suite {
     /// What has to be compiled for it besides its own program.
     builds: &'static [Build],
     /// What it needs from the machine beside what its languages do.
-    needing: Option<Need>,
+    needing: &'static [Need],
 }
 
 /// A program that uses a packed artefact.
@@ -189,7 +194,7 @@ enum Program {
 
 impl Suite {
     const fn new(name: &'static str, report: Report, program: Program) -> Self {
-        Self { name, report, program, with: &[], takes_hosts: false, builds: &[], needing: None }
+        Self { name, report, program, with: &[], takes_hosts: false, builds: &[], needing: &[] }
     }
 
     const fn with(self, with: &'static [Host]) -> Self {
@@ -204,8 +209,8 @@ impl Suite {
         Self { builds, ..self }
     }
 
-    const fn needing(self, need: Need) -> Self {
-        Self { needing: Some(need), ..self }
+    const fn needing(self, needing: &'static [Need]) -> Self {
+        Self { needing, ..self }
     }
 
     /// The languages whose packages it uses, of those that were named.
@@ -250,7 +255,7 @@ impl Suite {
             .into_iter()
             .flat_map(|host| Need::of(host, options))
             .chain(wasm)
-            .chain(self.needing)
+            .chain(self.needing.iter().copied())
             .collect()
     }
 
