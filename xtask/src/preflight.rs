@@ -110,9 +110,9 @@ impl Need {
                     )
                 })?
             }
-            Self::Postgres => postgres()
-                .is_none()
-                .then(|| ("PostgreSQL".to_owned(), apt_or("postgresql", "install PostgreSQL")))?,
+            Self::Postgres => {
+                postgres().is_none().then(|| ("PostgreSQL".to_owned(), apt_or("postgresql", "install PostgreSQL")))?
+            }
             Self::Python => {
                 let complete = "import sys, venv, ensurepip; assert sys.version_info >= (3, 9)";
                 output(Command::new("python3").args(["-c", complete])).is_none().then(|| {

@@ -85,8 +85,7 @@ const SUITES: &[Suite] = &[
         Program::Python("tests/packaging/python", "-m pytest -q tests/packaging/python"),
     ),
     Suite::new("generated", Report::Plain, Program::Generated).with(&[Host::Kotlin]),
-    Suite::new("unit-kotlin", Report::Surefire, Program::Maven("verify"))
-        .needing(&[Need::Redis, Need::SoftHsm]),
+    Suite::new("unit-kotlin", Report::Surefire, Program::Maven("verify")).needing(&[Need::Redis, Need::SoftHsm]),
     Suite::new(
         "vectors-kotlin",
         Report::Plain,
