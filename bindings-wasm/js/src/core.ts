@@ -79,9 +79,9 @@ export interface HttpRequest {
 
 /** What the shared store is to do. */
 export type StoreCommand = { readonly key: string } & (
-  | { readonly command: "load" | "delete" }
+  | { readonly command: "load" }
   | { readonly command: "lock"; readonly owner: string; readonly ttl: number }
-  | { readonly command: "save"; readonly expect?: string; readonly record: string; readonly ttl: number; readonly unlock: boolean }
+  | { readonly command: "save"; readonly expect?: string; readonly record: string; readonly ttl: number; readonly unlock?: string }
 );
 
 export type Operation = { readonly flight: string; readonly until: number } & (
@@ -99,6 +99,8 @@ export interface Notice {
   readonly detail?: unknown;
   readonly key?: string;
   readonly flight?: string;
+  /** What your store threw, where that is what happened. Not enumerable: it is yours, and may hold anything. */
+  readonly cause?: unknown;
 }
 
 /** All that follows from one event. */

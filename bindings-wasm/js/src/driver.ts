@@ -3,6 +3,7 @@ import type { Again, Answer, Core, Done, Notice, Operation, Step, Use, Verdict, 
 import { type Failure, inCamelCase, misuse, toError } from "./errors.js";
 import type { Clock, Host, Http } from "./options.js";
 import type { Algorithm, Signer } from "./signing.js";
+import { type Store, type Subscription, carryOut } from "./store.js";
 import { Token, originOf } from "./token.js";
 import { type FailureKind, TransportFailure, failureKind, hintOf, readBody } from "./transport.js";
 
@@ -80,6 +81,7 @@ export class Driver {
   readonly #flights = new Map<string, Flight>();
   readonly #leases = new Map<string, Lease>();
   readonly #running = new Set<Promise<void>>();
+  #subscription: Promise<Subscription | undefined> | undefined;
 
   constructor(core: Core, host: Host) {
     this.#core = core;
@@ -174,6 +176,7 @@ export class Driver {
   async close(): Promise<void> {
     this.handle({ close: {} });
     while (this.#running.size > 0) await Promise.all(this.#running);
+    await (await this.#subscription)?.close();
   }
 
   /** Asks, and asks again when what there was to wait for is over. Says whether it had to wait. */
@@ -269,9 +272,19 @@ export class Driver {
       });
     } else if ("store" in operation) {
       const { store: op, flight, until, ...command } = operation;
-      this.#run(op, operation, async () => {
-        if (this.#host.store === undefined) throw misuse("there is no `store` that could answer");
-        return this.#event({ stored: { op, result: await this.#host.store.handle(command) } });
+      this.#run(op, operation, async (signal) => {
+        const store = this.#host.store!;
+        this.#subscribe(store);
+        const { result, cause } = await carryOut(store, command, () => this.clock.boot(), signal);
+        // What was given up because it took too long has been told already.
+        if (cause !== undefined && signal!.aborted) throw cause;
+        this.#blame(flight, cause);
+        return () => {
+          const step = this.#event({ stored: { op, result } })();
+          if (cause === undefined) return step;
+          for (const notice of step.notices ?? []) Object.defineProperty(notice, "cause", { value: cause });
+          return step;
+        };
       });
     } else {
       const { sign: op, key, alg, input } = operation;
@@ -286,12 +299,13 @@ export class Driver {
   /** Carries out one operation and reports how it ended: in time, or late. */
   #run(
     op: string,
-    { flight, until }: Operation,
+    operation: Operation,
     work: (signal?: AbortSignal) => Promise<() => Step>,
     kindOf: (error: unknown) => FailureKind = () => "host_error",
   ): void {
+    const { flight, until } = operation;
     // Signing has none: it would cost as much as the rest of a proof's way through here.
-    const controller = kindOf === failureKind ? new AbortController() : undefined;
+    const controller = "sign" in operation ? undefined : new AbortController();
     const fail = (kind: FailureKind) => this.handle({ failed: { op, kind } });
     let overdue = false;
     const cancel = this.#at(until, () => {
@@ -307,13 +321,29 @@ export class Driver {
         (error: unknown) => {
           controller?.abort(error);
           if (overdue) return;
-          const ended = this.#flights.get(flight);
-          if (ended !== undefined) ended.cause = error;
+          this.#blame(flight, error);
           fail(kindOf(error));
         },
       )
       .finally(() => this.#running.delete(running));
     this.#running.add(running);
+  }
+
+  /** Keeps the host's own error for those who wait. */
+  #blame(flight: string, cause: unknown): void {
+    const ended = this.#flights.get(flight);
+    if (ended !== undefined) ended.cause = cause;
+  }
+
+  /** Hears of what other processes write, from the first time on that something is asked of the store. */
+  #subscribe(store: Store): void {
+    if (this.#subscription !== undefined || store.subscribe === undefined) return;
+    const begun = async () => store.subscribe!((key) => void this.handle({ changed: { key } }));
+    this.#subscription = begun().catch(() => {
+      // The next command tries again. Until then, tokens are compared with the store from time to time.
+      this.#subscription = undefined;
+      return undefined;
+    });
   }
 
   /** Resolves when the flight is over or the time has come, with the host's own error if one ended the flight. */

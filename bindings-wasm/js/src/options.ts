@@ -1,9 +1,10 @@
 // Not the global ones: a test environment may put others in their place, which know nothing of `unref`.
 import { clearTimeout, setTimeout } from "node:timers";
 import { Certificate, type ClientCertificate } from "./certificate.js";
-import type { Notice, StoreCommand } from "./core.js";
+import type { Notice } from "./core.js";
 import { misuse } from "./errors.js";
 import { type PlainKey, type PrivateKey, type ProofKey, type RemoteKey, type Signer, toProver, toSigner } from "./signing.js";
+import { type Store, type StoreKey, checkStore, toStoreKeys } from "./store.js";
 import { type Tls, UnreadableFile, agentFor, fetchOver } from "./transport.js";
 
 /** What a fetch-like function is given for one request. */
@@ -33,11 +34,6 @@ export interface Clock {
   boot(): number;
   /** Calls `run` after `ms`; the result cancels it. Without `hold` it must not keep the process alive. Node's timers unless given. */
   timer?(ms: number, run: () => void, hold: boolean): () => void;
-}
-
-/** A shared store: `load`, `lock`, `save` and `delete`, answered as `tests/vectors/README.md` says. */
-export interface Store {
-  handle(command: StoreCommand): Promise<object | string>;
 }
 
 export interface ClientOptions {
@@ -111,6 +107,8 @@ export interface ClientOptions {
   backgroundRefresh?: boolean | undefined;
   /** A shared store; without one, tokens are kept in memory. */
   store?: Store | undefined;
+  /** The keys that the records there are encrypted with: the first one writes, all of them read. */
+  storeKeys?: readonly StoreKey[] | undefined;
   /** Called with each notice: what happened, never a secret. */
   onNotice?: ((notice: Notice) => void) | undefined;
   /** For tests: the clocks. */
@@ -141,7 +139,7 @@ export interface Host {
 }
 
 /** The options that stay on this side; what the core gets to know of them is said below. */
-const HOST_OPTIONS = ["http", "ca", "proxy", "clock", "random", "onNotice", "store", "signingKey", "dpop", "clientCertificate",
+const HOST_OPTIONS = ["http", "ca", "proxy", "clock", "random", "onNotice", "store", "storeKeys", "signingKey", "dpop", "clientCertificate",
   "clientAssertion", "clientAssertionFile", "subjectToken", "subjectTokenFile", "actorToken", "assertion"];
 
 /** The options as the core takes them: one object, names in snake case, values as they are. And what the loop needs of them. */
@@ -157,14 +155,19 @@ export function readOptions(profile: string | object, options: ClientOptions): [
       configuration[toSnakeCase(name)] = name === "policy" ? withSnakeCase(value) : value;
     }
   }
-  if (options.store !== undefined) configuration["store"] = true;
+  const store = options.store === undefined ? undefined : checkStore(options.store);
+  if (store !== undefined) configuration["store"] = true;
+  if (store?.checkEvery !== undefined && isPlain(options.policy ?? {})) {
+    configuration["policy"] = { store_check: store.checkEvery, ...(configuration["policy"] as object | undefined) };
+  }
+  if (options.storeKeys !== undefined) configuration["store_keys"] = toStoreKeys(options.storeKeys);
   const provide = toProvide(options);
   for (const what of Object.keys(provide)) configuration[`${what}_provided`] = true;
   const keys = toSigners(options);
   for (const [name, { key }] of Object.entries(keys)) configuration[name] = key;
   const certificate = toCertificate(options);
   if (certificate !== undefined) configuration["tls_id"] = certificate.tlsId;
-  const { clock, random, store, onNotice } = options;
+  const { clock, random, onNotice } = options;
   for (const [name, value] of Object.entries({ onNotice, random })) {
     if (value !== undefined && typeof value !== "function") throw misuse(`the option \`${name}\` must be a function`);
   }
@@ -258,8 +261,13 @@ function drawn(size: number): Uint8Array {
   return bytes;
 }
 
+/** An object of options. What else is given in its place, the core refuses. */
+function isPlain(value: unknown): value is object {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 function withSnakeCase(value: unknown): unknown {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  if (!isPlain(value)) return value;
   return Object.fromEntries(Object.entries(value).map(([name, member]) => [toSnakeCase(name), member]));
 }
 

@@ -1,5 +1,6 @@
 import type { Agent } from "node:https";
 import type { HttpAnswer } from "./options.js";
+import { StoreDown } from "./store.js";
 
 export type FailureKind = "not_sent" | "maybe_sent" | "timeout" | "too_large" | "host_error";
 
@@ -34,7 +35,7 @@ export function failureKind(error: unknown): FailureKind {
 
 /** What a person should look at, where the host's own error says more than the core can know. */
 export function hintOf(error: unknown): { hint?: string } {
-  if (error instanceof UnreadableFile) return { hint: error.message };
+  if (error instanceof UnreadableFile || error instanceof StoreDown) return { hint: error.message };
   return isCertificateFailure(error) ? { hint: CERTIFICATE_HINT } : {};
 }
 
