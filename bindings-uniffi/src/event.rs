@@ -29,6 +29,8 @@ pub enum Event {
     Provided { op: String, value: Option<Secret> },
     /// A key that the host holds has signed: base64url without padding, for ECDSA r and s (RFC 7518 section 3.4).
     Signed { op: String, signature: String },
+    /// A signature of the server's was checked: whether it is one of this key over these bytes.
+    Verified { op: String, valid: bool },
     /// The shared store answered.
     Stored { op: String, result: StoreResult },
     /// A `Sleep` is over. Too early is legal.
@@ -262,6 +264,7 @@ impl TryFrom<Event> for event::Event {
             Event::Failed { op, kind } => Self::Failed { op: id(op)?, kind },
             Event::Provided { op, value } => Self::Provided { op: id(op)?, value },
             Event::Signed { op, signature } => Self::Signed { op: id(op)?, signature },
+            Event::Verified { op, valid } => Self::Verified { op: id(op)?, valid },
             Event::Stored { op, result } => Self::Stored { op: id(op)?, result: result.into() },
             Event::Tick { flight } => Self::Tick { flight: id(flight)? },
             Event::Attach { want, call, method, url, insecure_query, after } => Self::Attach(Attach {

@@ -64,6 +64,9 @@ pub enum Operation {
     Send { op: String, flight: String, request: HttpRequest, tls_id: Option<String>, until: i64, cap: i64 },
     /// Sign with a key that the host holds, by a JOSE algorithm (RFC 7518 section 3.1). Answer with `Signed` or `Failed`.
     Sign { op: String, flight: String, key: String, alg: String, input: String, until: i64 },
+    /// Check a signature with a public key of the server's, a JWK as JSON text. The signature is base64url without padding, for
+    /// ECDSA r and s (RFC 7518 section 3.4). Answer with `Verified` or `Failed`.
+    Verify { op: String, flight: String, key: String, alg: String, input: Secret, signature: String, until: i64 },
     /// Call a function of the host's, or read a file. Answer with `Provided` or `Failed`.
     Provide { op: String, flight: String, what: Provision, until: i64 },
     /// Send `Tick` at `until`. It has no other end.
@@ -236,6 +239,9 @@ impl From<step::Operation> for Operation {
             },
             step::Operation::Sign { op, flight, key, alg, input, until } => {
                 Self::Sign { op: op.to_string(), flight: flight.to_string(), key, alg, input, until }
+            }
+            step::Operation::Verify { op, flight, key, alg, input, signature, until } => {
+                Self::Verify { op: op.to_string(), flight: flight.to_string(), key, alg, input, signature, until }
             }
             step::Operation::Provide { op, flight, what, until } => {
                 Self::Provide { op: op.to_string(), flight: flight.to_string(), what, until }

@@ -52,6 +52,13 @@ pub enum Event {
         /// The raw signature (for ECDSA: r and s, RFC 7518 section 3.4), base64url without padding.
         signature: String,
     },
+    /// A signature of the server's was checked.
+    Verified {
+        /// The operation.
+        op: OpId,
+        /// Whether it is one of this key over these bytes.
+        valid: bool,
+    },
     /// The shared store answered.
     Stored {
         /// The operation.

@@ -514,6 +514,11 @@ impl Core {
         }
     }
 
+    /// A signature of the server's was checked. Nothing is ever waiting for one: no option of this version asks for it.
+    pub(crate) fn verified(&mut self, op: OpId, _valid: bool, _turn: &mut Turn<'_>) {
+        drop(self.operations.take(op));
+    }
+
     /// A token came. What came with it is made safe before anybody gets it.
     fn arrive(&mut self, id: FlightId, exchange: &Exchange, set: TokenSet, turn: &mut Turn<'_>) {
         let Some(flight) = self.flights.get_mut(&id) else { return };

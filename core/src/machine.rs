@@ -190,6 +190,10 @@ impl Core {
                 self.signed(op, &signature, turn);
                 None
             }
+            Event::Verified { op, valid } => {
+                self.verified(op, valid, turn);
+                None
+            }
             Event::Cancel { flight } => {
                 self.cancel(flight, turn);
                 None
@@ -692,9 +696,11 @@ pub(crate) fn pause(least: i64, most: i64, cap: i64, count: u32, draw: u32) -> i
 fn operation_of(event: &Event) -> Option<OpId> {
     match event {
         Event::Received(received) => Some(received.op),
-        Event::Failed { op, .. } | Event::Provided { op, .. } | Event::Signed { op, .. } | Event::Stored { op, .. } => {
-            Some(*op)
-        }
+        Event::Failed { op, .. }
+        | Event::Provided { op, .. }
+        | Event::Signed { op, .. }
+        | Event::Verified { op, .. }
+        | Event::Stored { op, .. } => Some(*op),
         _ => None,
     }
 }

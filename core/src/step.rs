@@ -184,6 +184,25 @@ pub enum Operation {
         /// When it has timed out.
         until: i64,
     },
+    /// Check a signature with a public key of the server's. Answer with `verified` or `failed`.
+    Verify {
+        /// Answer with this.
+        #[serde(rename = "verify")]
+        op: OpId,
+        /// Whose it is.
+        flight: FlightId,
+        /// The public key: a JWK as JSON text, with the members of RFC 7638 alone.
+        key: String,
+        /// The JOSE algorithm (RFC 7518 section 3.1).
+        alg: String,
+        /// The bytes that were signed, which are ASCII. There is a code in them.
+        #[serde(serialize_with = "expose")]
+        input: Secret,
+        /// The signature: base64url without padding, for ECDSA the raw r and s (RFC 7518 section 3.4).
+        signature: String,
+        /// When it has timed out.
+        until: i64,
+    },
     /// Call a function of the host's, or read a file. Answer with `provided` or `failed`.
     Provide {
         /// Answer with this.

@@ -231,6 +231,8 @@ impl<H: Host> Shared<H> {
                     None => Event::Failed { op, kind: FailureKind::HostError },
                 }
             }
+            // No option of this client leads to one.
+            Operation::Verify { op, .. } => Event::Failed { op, kind: FailureKind::HostError },
             Operation::Sleep { flight, until } => {
                 let sleeping = self.lock().flights.get(&flight).cloned();
                 if let Some(sleeping) = sleeping {
@@ -431,6 +433,7 @@ fn parts(operation: &Operation) -> (Option<OpId>, FlightId, i64) {
     match operation {
         Operation::Send { op, flight, until, .. }
         | Operation::Sign { op, flight, until, .. }
+        | Operation::Verify { op, flight, until, .. }
         | Operation::Provide { op, flight, until, .. }
         | Operation::Store { op, flight, until, .. } => (Some(*op), *flight, *until),
         Operation::Sleep { flight, until } => (None, *flight, *until),

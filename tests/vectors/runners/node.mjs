@@ -249,7 +249,7 @@ function readClocks(fields, { start }) {
   return { wall: fields.take("wall") ?? start.wall + at, boot: fields.take("boot") ?? start.boot + at };
 }
 
-const WORDS = ["ask", "start", "renewed", "cancel", "received", "failed", "provided", "signed", "stored", "tick", "attach", "answered",
+const WORDS = ["ask", "start", "renewed", "cancel", "received", "failed", "provided", "signed", "verified", "stored", "tick", "attach", "answered",
   "changed", "invalidate", "forked", "close", "drop", "build", "finish", "simulate", "event"];
 
 function wordOf(step) {
@@ -381,6 +381,8 @@ function actOf(process, word, value, fields, now, entropy) {
       return handle({ provided: { op: value, ...fields.some(["value"]) } });
     case "signed":
       return handle({ signed: { op: value, ...fields.some(["signature"]) } });
+    case "verified":
+      return handle({ verified: { op: value, ...fields.some(["valid"]) } });
     case "stored":
       return handle({ stored: { op: value, ...fields.some(["result"]) } });
     case "received": {

@@ -312,7 +312,7 @@ def read_entropy(text):
 
 
 WORDS = (
-    "ask start cancel received failed provided signed stored tick attach answered changed invalidate renewed forked close drop "
+    "ask start cancel received failed provided signed verified stored tick attach answered changed invalidate renewed forked close drop "
     "build finish simulate event"
 ).split()
 
@@ -475,8 +475,8 @@ class Process:
             return handle({"renewed": value})
         if word in ("cancel", "tick"):
             return handle({word: {"flight": value}})
-        if word in ("failed", "provided", "signed", "stored"):
-            names = {"failed": "kind", "provided": "value", "signed": "signature", "stored": "result"}
+        if word in ("failed", "provided", "signed", "verified", "stored"):
+            names = {"failed": "kind", "provided": "value", "signed": "signature", "verified": "valid", "stored": "result"}
             return handle({word: {"op": value, **fields.some(names[word])}})
         if word == "received":
             status, headers, body = read_answer(fields)

@@ -507,6 +507,10 @@ final class Driver: Sendable {
                 let signature = try await key.sign(Data(input.utf8), algorithm)
                 return .signed(op: op, signature: signature.base64URL)
             }
+        case .verify(let op, let flight, _, _, _, _, let until):
+            run(op, flight, until) {
+                throw RemintError.misuse("no option of this client leads to a signature that could be checked")
+            }
         }
     }
 
@@ -615,7 +619,7 @@ extension RemintCore.Operation {
     fileprivate var flight: String {
         switch self {
         case .send(_, let flight, _, _, _, _), .sign(_, let flight, _, _, _, _), .provide(_, let flight, _, _),
-            .sleep(let flight, _),
+            .verify(_, let flight, _, _, _, _, _), .sleep(let flight, _),
             .store(_, let flight, _, _, _):
             flight
         }
@@ -625,6 +629,7 @@ extension RemintCore.Operation {
     fileprivate var op: String? {
         switch self {
         case .send(let op, _, _, _, _, _), .sign(let op, _, _, _, _, _), .provide(let op, _, _, _),
+            .verify(let op, _, _, _, _, _, _),
             .store(let op, _, _, _, _):
             op
         case .sleep: nil

@@ -117,7 +117,7 @@ func lines(_ value: JSON?) throws -> [(name: String, value: String)] {
 }
 
 private let words = [
-    "ask", "start", "renewed", "cancel", "received", "failed", "provided", "signed", "stored", "tick", "attach",
+    "ask", "start", "renewed", "cancel", "received", "failed", "provided", "signed", "verified", "stored", "tick", "attach",
     "answered",
     "changed",
     "invalidate", "forked", "close", "drop", "build", "finish", "simulate", "event",

@@ -123,6 +123,9 @@ private final class Process {
         case "failed": return handle(.failed(op: try label(), kind: try Events.failureKind(fields.string("kind"))))
         case "provided": return handle(.provided(op: try label(), value: try fields.string("value").map { Secret($0) }))
         case "signed": return handle(.signed(op: try label(), signature: try fields.need("signature").string ?? ""))
+        case "verified":
+            guard let valid = try fields.bool("valid") else { throw Problem("  `valid` must be a boolean") }
+            return handle(.verified(op: try label(), valid: valid))
         case "stored": return handle(.stored(op: try label(), result: try Events.storeResult(fields.need("result"))))
         case "received":
             let answer = try WireAnswer(&fields)

@@ -127,6 +127,11 @@ private func operation(_ operation: Operation) -> JSON {
             "input": .string(input),
             "until": .integer(until),
         ])
+    case .verify(let op, let flight, let key, let alg, let input, let signature, let until):
+        return .members([
+            "verify": .string(op), "flight": .string(flight), "key": .string(key), "alg": .string(alg),
+            "input": .string(input.expose()), "signature": .string(signature), "until": .integer(until),
+        ])
     case .provide(let op, let flight, let what, let until):
         let common: [String: JSON?] = ["provide": .string(op), "flight": .string(flight), "until": .integer(until)]
         return .members(common.merging(provision(what)) { common, _ in common })

@@ -21,7 +21,7 @@ use crate::outcome::{compare, expected, leaks, notice};
 use crate::simulate::simulate;
 
 /// The words of a step. Each step has exactly one.
-const WORDS: [&str; 21] = [
+const WORDS: [&str; 22] = [
     "ask",
     "start",
     "renewed",
@@ -30,6 +30,7 @@ const WORDS: [&str; 21] = [
     "failed",
     "provided",
     "signed",
+    "verified",
     "stored",
     "tick",
     "attach",
@@ -255,11 +256,12 @@ fn act(process: &Process, word: &str, value: Value, fields: &mut Fields) -> Resu
         "renewed" => plain(json!({ "renewed": value })),
         "cancel" => plain(json!({ "cancel": { "flight": value } })),
         "tick" => plain(json!({ "tick": { "flight": value } })),
-        "failed" | "provided" | "signed" | "stored" => {
+        "failed" | "provided" | "signed" | "verified" | "stored" => {
             let mut event = fields.some(match word {
                 "failed" => &["kind"],
                 "provided" => &["value"],
                 "signed" => &["signature"],
+                "verified" => &["valid"],
                 _ => &["result"],
             });
             event.insert("op".to_owned(), value);

@@ -221,6 +221,9 @@ internal class Driver(private val core: Core, private val host: Host) {
                 Event.Stored(operation.op, store.handle(operation.key, operation.command))
             }
             is Operation.Sign -> sign(operation, host.keys[operation.key])
+            is Operation.Verify -> call(operation.op, operation.flight, operation.until) {
+                throw misuse("no option of this client leads to a signature that could be checked")
+            }
         }
     }
 
@@ -401,6 +404,7 @@ private val Operation.flightId: String?
     get() = when (this) {
         is Operation.Send -> flight
         is Operation.Sign -> flight
+        is Operation.Verify -> flight
         is Operation.Provide -> flight
         is Operation.Store -> flight
         is Operation.Sleep -> null

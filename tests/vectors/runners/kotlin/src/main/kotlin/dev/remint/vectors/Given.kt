@@ -55,8 +55,8 @@ internal fun readEntropy(text: String): ByteArray {
 }
 
 private val WORDS = listOf(
-    "ask", "start", "renewed", "cancel", "received", "failed", "provided", "signed", "stored", "tick", "attach", "answered",
-    "changed", "invalidate", "forked", "close", "drop", "build", "finish", "simulate", "event",
+    "ask", "start", "renewed", "cancel", "received", "failed", "provided", "signed", "verified", "stored", "tick", "attach",
+    "answered", "changed", "invalidate", "forked", "close", "drop", "build", "finish", "simulate", "event",
 )
 
 internal fun wordOf(step: JsonObject): String =

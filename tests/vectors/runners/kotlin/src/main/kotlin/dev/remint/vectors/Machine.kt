@@ -130,6 +130,7 @@ private class Process(private val core: Core) : AutoCloseable {
             word == "failed" && text != null -> handle(Event.Failed(text, failureKind(fields.needText("kind"))))
             word == "provided" && text != null -> handle(Event.Provided(text, fields.text("value")?.let(::Secret)))
             word == "signed" && text != null -> handle(Event.Signed(text, fields.needText("signature")))
+            word == "verified" && text != null -> handle(Event.Verified(text, fields.flag("valid") ?: throw Problem("  `valid` is missing")))
             word == "stored" && text != null -> handle(Event.Stored(text, storeResult(fields.take("result"))))
             word == "attach" && text != null -> {
                 val insecureQuery = fields.flag("insecure_query") ?: false

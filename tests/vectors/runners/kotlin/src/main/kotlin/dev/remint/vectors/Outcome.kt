@@ -89,6 +89,7 @@ internal fun Failure.json(): JsonObject = members(
 private fun Operation.json(): JsonObject = when (this) {
     is Operation.Send -> members("send" to op, "flight" to flight, "request" to request.json(), "tls_id" to tlsId, "until" to until, "cap" to cap)
     is Operation.Sign -> members("sign" to op, "flight" to flight, "key" to key, "alg" to alg, "input" to input, "until" to until)
+    is Operation.Verify -> members("verify" to op, "flight" to flight, "key" to key, "alg" to alg, "input" to input, "signature" to signature, "until" to until)
     is Operation.Provide -> members("provide" to op, "flight" to flight, "until" to until) + when (val what = what) {
         is Provision.ClientSecret -> members("what" to "client_secret")
         is Provision.ClientAssertion -> members("what" to "client_assertion")
