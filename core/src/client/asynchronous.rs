@@ -10,7 +10,7 @@ use super::builder::Hooks;
 use super::clock::Time;
 use super::driver::{Host, Job, LONGEST_SLEEP, Shared};
 use super::lease::Token;
-use super::transport::{AsyncTransport, Incoming, Outgoing, SendError};
+use super::transport::{AsyncTransport, Incoming, Outgoing, SendError, Task};
 use super::view::{Authorization, Headers, InsecureUrl, Introspection, Reply, TokenOptions, View, rejected};
 use crate::config::Config;
 use crate::error::Error;
@@ -228,6 +228,12 @@ impl<T: AsyncTransport> AsyncClient<T> {
 }
 
 impl<T: AsyncTransport> Host for Tasks<T> {
+    const MAY_BLOCK: bool = false;
+
+    fn spawn(shared: &Shared<Self>, task: Task) {
+        shared.host.0.spawn(task);
+    }
+
     fn start(job: Job<Self>) {
         let shared = job.shared().clone();
         shared.host.0.spawn(Box::pin(job.run()));

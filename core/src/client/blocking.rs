@@ -18,7 +18,7 @@ use super::builder::{Builder, Hooks};
 use super::clock::Time;
 use super::driver::{Host, Job, LONGEST_SLEEP, Shared};
 use super::lease::Token;
-use super::transport::{Incoming, Outgoing, SendError, Transport};
+use super::transport::{Incoming, Outgoing, SendError, Task, Transport};
 use super::view::{Authorization, Headers, InsecureUrl, Introspection, Reply, TokenOptions, View, rejected};
 use crate::config::Config;
 use crate::error::Error;
@@ -268,6 +268,14 @@ impl<T: Transport> Client<T> {
 }
 
 impl<T: Transport> Host for Threads<T> {
+    const MAY_BLOCK: bool = true;
+
+    fn spawn(shared: &Shared<Self>, task: Task) {
+        let time = shared.time.clone();
+        // Where the system has no thread to spare, the client does without.
+        let _ = thread::Builder::new().name("remint-changes".into()).spawn(move || block_on(&time, task));
+    }
+
     fn start(job: Job<Self>) {
         if !job.shared().config.aside {
             run(job);

@@ -20,6 +20,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::driver::Boxed;
+use super::store::{AnyStore, AsyncStore, Blocking, Store, StoreKey, Waiting};
 use super::transport::{AsyncTransport, Transport};
 use crate::clock::Entropy;
 use crate::config::Config;
@@ -53,6 +54,7 @@ pub(crate) struct Hooks {
     sign: Option<Arc<Sign>>,
     prove: Option<Arc<Sign>>,
     on_rotated: Option<Arc<OnRotated>>,
+    pub(crate) store: Option<Arc<dyn AnyStore>>,
     pub(crate) on_notice: Option<Arc<OnNotice>>,
     pub(crate) random: Option<Arc<dyn Fn() -> Entropy + Send + Sync>>,
 }
@@ -288,6 +290,36 @@ impl Builder {
         })
     }
 
+    /// A store that several processes share: then they share tokens, and a refresh token that is replaced is replaced once.
+    /// [`FileStore`](super::FileStore) is one; with the feature `redis`, `RedisStore` is another.
+    pub fn store(self, store: impl Store) -> Self {
+        self.shared_store(Arc::new(Blocking(store)))
+    }
+
+    /// Like [`Builder::store`], for a store that has to wait. It is for [`Builder::build_async`].
+    pub fn store_async(self, store: impl AsyncStore) -> Self {
+        self.shared_store(Arc::new(Waiting(store)))
+    }
+
+    /// The keys that records in the store are encrypted with, each with a name of your own: the first one writes, all read. A
+    /// key is 32 random bytes, or their base64url text.
+    ///
+    /// Every process must have them. To replace a key, first put the new one last everywhere, then first, and drop the old one
+    /// when all that it wrote has run out.
+    pub fn store_keys<I: Into<String>, K: Into<StoreKey>>(mut self, keys: impl IntoIterator<Item = (I, K)>) -> Self {
+        let mut text = String::from("[");
+        for (id, key) in keys {
+            text.push_str(if text.len() > 1 { ",{\"id\":" } else { "{\"id\":" });
+            text.push_str(&Value::from(id.into()).to_string());
+            text.push_str(",\"key\":");
+            text.push_str(Secret::new(Value::from(key.into().0.expose()).to_string()).expose());
+            text.push('}');
+        }
+        text.push(']');
+        self.options.insert("store_keys".to_owned(), Secret::new(text));
+        self
+    }
+
     /// Clocks of a test's own.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.time = Time::Injected(Arc::new(clock));
@@ -325,6 +357,12 @@ impl Builder {
         if self.hooks.client_assertion.is_some() {
             self = self.option("client_assertion_provided", true);
         }
+        if let Some(store) = &self.hooks.store {
+            if let (Some(every), false) = (store.check_every(), self.policy.contains_key("store_check")) {
+                self.policy.insert("store_check".to_owned(), every.as_secs_f64().into());
+            }
+            self = self.option("store", true);
+        }
         for (name, members) in
             [("parameters", core::mem::take(&mut self.parameters)), ("policy", core::mem::take(&mut self.policy))]
         {
@@ -344,13 +382,18 @@ impl Builder {
         let config = Config::new(&document);
         document.zeroize();
         let config = config?;
-        if config.store.is_some() {
+        if config.store.is_some() && self.hooks.store.is_none() {
             return Err(Error::new(
                 ErrorCode::InvalidOption,
-                "`store` has no use in this client yet: leave it out, or drive `Core` with a store of your own",
+                "`store` is no option of its own here: give the store itself to `Builder::store`",
             ));
         }
         Ok((config, self.hooks, self.time))
+    }
+
+    fn shared_store(mut self, store: Arc<dyn AnyStore>) -> Self {
+        self.hooks.store = Some(store);
+        self
     }
 
     fn list<S: Into<String>>(self, name: &str, texts: impl IntoIterator<Item = S>) -> Self {

@@ -17,19 +17,26 @@ use std::vec::Vec;
 use super::builder::Hooks;
 use super::clock::Time;
 use super::lease::{Held, Slot, Token};
-use super::transport::{Incoming, Outgoing, SendError};
+use super::store::{AnyStore, Changes, Ear, Over};
+use super::transport::{Incoming, Outgoing, SendError, Task};
 use crate::cache::Key;
 use crate::clock::Entropy;
 use crate::config::Config;
 use crate::error::{Error, ErrorCode};
-use crate::event::{Event, FailureKind, Received};
+use crate::event::{Event, FailureKind, Received, StoreResult};
 use crate::machine::Core;
-use crate::step::{self, Call, Done, FlightId, OpId, Operation, Provision, Verdict, Withdraw};
+use crate::step::{self, Call, Done, FlightId, OpId, Operation, Provision, StoreCommand, Verdict, Withdraw};
 
 /// What differs between threads and tasks.
 pub(crate) trait Host: Send + Sync + Sized + 'static {
+    /// Whether what is carried out may block the thread that it is carried out on.
+    const MAY_BLOCK: bool;
+
     /// Carries out an operation, and those of the same flight that follow from it.
     fn start(job: Job<Self>);
+
+    /// Runs something that nobody waits for, and that may block if the host's work may.
+    fn spawn(shared: &Shared<Self>, task: Task);
 
     fn send(&self, request: Outgoing) -> impl Future<Output = Result<Incoming, SendError>> + Send;
 
@@ -52,6 +59,9 @@ struct Process {
     id: u32,
     state: Mutex<State>,
     child: OnceLock<Box<Self>>,
+    /// Whether this process hears what others write to the store, or will.
+    hears: AtomicBool,
+    hearing: Arc<Over>,
 }
 
 pub(crate) struct State {
@@ -195,14 +205,62 @@ impl<H: Host> Shared<H> {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.process().state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn process(&self) -> &Process {
         let (id, mut process) = (process::id(), &self.process);
         while process.id != id {
             process = process.child.get_or_init(|| Box::new(Process::new(self.config.clone())));
         }
-        process.state.lock().unwrap_or_else(PoisonError::into_inner)
+        process
     }
 
-    async fn perform(&self, operation: Operation) -> Event {
+    /// What other processes write is of no interest any more.
+    pub(crate) fn stop_hearing(&self) {
+        self.process().hearing.end();
+    }
+
+    /// Has the store tell what other processes write, from the first use of it on.
+    fn hear(self: &Arc<Self>, store: &Arc<dyn AnyStore>) {
+        let process = self.process();
+        if process.hears.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // The subscription does not keep the client alive, but for the length of a pause.
+        let (ear, over, store) = (Arc::downgrade(self), process.hearing.clone(), store.clone());
+        let changes = Arc::new(Changes::new(ear.clone(), over.clone()));
+        let task = async move {
+            while let Some(Err(_)) = over.or(store.clone().subscribe(changes.clone(), H::MAY_BLOCK)).await {
+                let Some(shared) = ear.upgrade() else { return };
+                let until = shared.time.now().boot.saturating_add(UNTIL_SUBSCRIBED_AGAIN);
+                over.or(shared.host.sleep(&shared.time, until)).await;
+            }
+        };
+        H::spawn(self, Box::pin(task));
+    }
+
+    async fn store(self: &Arc<Self>, key: Key, until: i64, command: StoreCommand) -> StoreResult {
+        let Some(store) = &self.hooks.store else { return StoreResult::Down };
+        self.hear(store);
+        let writes = matches!(command, StoreCommand::Save { .. });
+        let in_place = H::MAY_BLOCK && self.config.aside;
+        let mut asked = store.clone().carry_out(key, command, self.time.clone(), in_place);
+        // A store without an end holds up nobody: not even a caller who drives the renewal alone.
+        let mut late = pin!(self.host.sleep(&self.time, until));
+        let outcome = poll_fn(|context| match asked.as_mut().poll(context) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending => late.as_mut().poll(context).map(|()| None),
+        });
+        match outcome.await {
+            Some(Ok(result)) => result,
+            Some(Err(error)) if error.is_down() => StoreResult::Down,
+            _ if writes => StoreResult::Unknown,
+            _ => StoreResult::Down,
+        }
+    }
+
+    async fn perform(self: &Arc<Self>, operation: Operation) -> Event {
         match operation {
             Operation::Send { op, request, tls_id, until, cap, .. } => {
                 let timeout = self.time.until(until);
@@ -244,8 +302,9 @@ impl<H: Host> Shared<H> {
                 Some(signature) => Event::Signed { op, signature },
                 None => Event::Failed { op, kind: FailureKind::HostError },
             },
-            // No option of this version leads to one.
-            Operation::Store { op, .. } => Event::Failed { op, kind: FailureKind::HostError },
+            Operation::Store { op, key, until, command, .. } => {
+                Event::Stored { op, result: self.store(key, until, command).await }
+            }
         }
     }
 }
@@ -254,7 +313,25 @@ impl Process {
     fn new(config: Config) -> Self {
         let state =
             State { core: Core::new(config), flights: HashMap::new(), leases: HashMap::new(), sweep_at: FIRST_SWEEP };
-        Self { id: process::id(), state: Mutex::new(state), child: OnceLock::new() }
+        Self {
+            id: process::id(),
+            state: Mutex::new(state),
+            child: OnceLock::new(),
+            hears: AtomicBool::new(false),
+            hearing: Arc::default(),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.hearing.end();
+    }
+}
+
+impl<H: Host> Ear for Shared<H> {
+    fn changed(self: Arc<Self>, key: Option<Key>) {
+        self.tell(Event::Changed { key });
     }
 }
 
@@ -444,5 +521,7 @@ pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A client with fewer leases than this is not swept.
 const FIRST_SWEEP: usize = 1_024;
+/// In milliseconds.
+const UNTIL_SUBSCRIBED_AGAIN: i64 = 1_000;
 /// No wait for a clock is longer: the clock may be moved meanwhile.
 pub(crate) const LONGEST_SLEEP: Duration = Duration::from_secs(3_600);

@@ -351,6 +351,7 @@ impl<H: Host> View<H> {
         for flight in flights {
             flight.landed(&self.shared).await;
         }
+        self.shared.stop_hearing();
     }
 
     fn ask(&self, event: Event) -> Result<Answer, Error> {
