@@ -60,7 +60,7 @@ const SUITES: &[Suite] = &[
     Suite::new(
         "hosts-node",
         Report::Node,
-        Program::Node("", "--test --test-force-exit --test-reporter=tap tests/hosts/node/*.test.mjs"),
+        Program::Node("tests/hosts/node", "--test --test-force-exit --test-reporter=tap tests/hosts/node/*.test.mjs"),
     )
     .needing(&[Need::Redis]),
     Suite::new(
