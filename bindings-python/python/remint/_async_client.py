@@ -31,6 +31,8 @@ class AsyncClient(Base):
     async functions: they run on the event loop of whoever asked first. A caller that is cancelled just stops waiting.
     """
 
+    _awaits = True
+
     @classmethod
     def static(cls, token: str, **options: Any) -> AsyncClient:
         """A client that has this token and requests none, for tests of your own."""

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from remint._certificate import Certificate
     from remint._flows import BackchannelAuthentication, DeviceAuthorization
     from remint._native import Token
+    from remint._shared import Shared
     from remint._signing import Signer
+    from remint.store import AsyncStore, Store
 
     T = TypeVar("T")
     Flow = Generator[tuple[Any, float], None, T]
@@ -33,6 +35,8 @@ class Base(LeaseCell):
     _driver: Driver
     _want: dict[str, Any] = {}
     _threads = True
+    # Whether functions of the user's may be asynchronous.
+    _awaits = False
 
     def __init__(
         self,
@@ -60,7 +64,8 @@ class Base(LeaseCell):
         proxy: str | None = None,
         ca: str | bytes | None = None,
         background_refresh: bool = True,
-        store: Any = None,
+        store: Store | AsyncStore | None = None,
+        store_keys: Sequence[Mapping[str, Any]] | None = None,
         on_notice: Callable[[dict[str, Any]], object] | None = None,
         clock: Any = None,
         random: Callable[[int], bytes] | None = None,
@@ -69,7 +74,9 @@ class Base(LeaseCell):
         options = Redacted(variables)
         # Tracebacks may show the locals of this frame.
         keys, signing_key = Redacted(signing_key=signing_key, dpop=dpop, client_certificate=client_certificate), None
-        dpop = client_certificate = None
+        keys["store_keys"] = None if store_keys is None else _store_keys(store_keys)
+        dpop = client_certificate = store_keys = None
+        shared = None if store is None else _shared(store, awaits=self._awaits)
         functions = _functions(
             client_secret=client_secret if callable(client_secret) else None,
             client_assertion=(client_assertion, client_assertion_file),
@@ -87,9 +94,10 @@ class Base(LeaseCell):
             api_origins=None if api_origins is None else list(api_origins),
             allow_loopback_http=allow_loopback_http,
             request_timeout=request_timeout,
-            policy=None if policy is None else dict(policy),
+            policy=_policy(policy, shared),
             aside=background_refresh,
-            store=None if store is None else True,
+            store=None if shared is None else True,
+            store_keys=keys["store_keys"],
             **{f"{name}_provided": True for name in functions},
         )
         client_secret = api_token = None
@@ -110,7 +118,7 @@ class Base(LeaseCell):
             signers=_by_name(signers),
             certificate=certificate,
             proves="dpop" in signers,
-            store=store,
+            store=shared,
             on_notice=on_notice,
             clock=clock,
             random=random,
@@ -318,6 +326,7 @@ class Base(LeaseCell):
         self._driver.handle({"close": {}})
         while (seconds := self._driver.busy()) > 0:
             yield _Pause(self._waiter()), min(seconds, 0.02)
+        self._driver.unsubscribe()
 
     def _waiter(self) -> Any:
         return Waiter()
@@ -605,6 +614,35 @@ def _by_name(signers: dict[str, Signer]) -> dict[str, Signer]:
         if not other.is_same(signer):
             raise misuse("`signing_key` and `dpop` are two keys with the same `name`: give them names of their own")
     return named
+
+
+def _shared(store: Any, *, awaits: bool) -> Shared:
+    from remint._shared import Shared
+
+    return Shared(store, awaits=awaits)
+
+
+def _policy(policy: Mapping[str, Any] | None, shared: Shared | None) -> dict[str, Any] | None:
+    """The user's policy, and what the store wants of it."""
+    check = None if shared is None else shared.check
+    if check is None:
+        return None if policy is None else dict(policy)
+    return {"store_check": check, **(policy or {})}
+
+
+def _store_keys(given: Any) -> Any:
+    """The keys as the core takes them. What is wrong with them it says itself."""
+    from base64 import urlsafe_b64encode
+
+    keys = []
+    for one in given:
+        if not hasattr(one, "keys"):
+            raise misuse("option `store_keys` must be a list of mappings with `id` and `key`")
+        key = Redacted(one)
+        if isinstance(key.get("key"), (bytes, bytearray)):
+            key["key"] = urlsafe_b64encode(key["key"]).rstrip(b"=").decode()
+        keys.append(key)
+    return keys
 
 
 def _transport(http: Any, proxy: str | None, ca: str | bytes | None, certificate: Certificate | None) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ from _weakref import ref
 from contextvars import copy_context
 
 from remint._native import Core, now
-from remint.errors import TransportError, from_record
+from remint.errors import TransportError, UsageError, from_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from remint._certificate import Certificate
     from remint._native import LeaseCell
+    from remint._shared import Shared
     from remint._signing import Signer
 
     Bridge = Optional[Callable[[Awaitable[Any], float], Any]]
@@ -36,7 +37,7 @@ class Driver:
         signers: Mapping[str, Signer],
         certificate: Certificate | None,
         proves: bool,
-        store: Any,
+        store: Shared | None,
         on_notice: Callable[[dict[str, Any]], object] | None,
         clock: Any,
         random: Callable[[int], bytes] | None,
@@ -49,6 +50,8 @@ class Driver:
         # Wishes whose token an API refused last: the core wants to hear of the first answer after that, too.
         self._refused: set[str] = set()
         self._send, self._store, self._on_notice = send, store, on_notice
+        self._subscription: Any = None
+        self._listens, self._closed, self._subscribing = False, False, allocate_lock()
         self._functions, self.certificate, self._proves = functions, certificate, proves
         self._random, self._threads = random or os.urandom, threads
         self._pid = os.getpid()
@@ -117,12 +120,44 @@ class Driver:
         """This process is a fork's child: its parent's flights and waiters are not here."""
         self._pid = os.getpid()
         self._until, self._air, self._causes = {}, {}, {}
+        self._subscribing = allocate_lock()
         if self.certificate is not None:
             self.certificate.forked()
         self.core.survived_fork()
-        step = self.core.handle({"forked": {}}, self.now(), self._random(32))
-        for notice in step.get("notices", ()):
-            self.notify(notice)
+        events: list[dict[str, Any]] = [{"forked": {}}]
+        if self._listens:
+            # What the store's other users say is heard by the parent.
+            self._listens, self._subscription = False, None
+            events.append({"changed": {}})
+        for event in events:
+            for notice in self._tell(event).get("notices", ()):
+                self.notify(notice)
+
+    def unsubscribe(self) -> None:
+        """Hears no more of what others write into the store."""
+        self._closed, subscription, self._subscription = True, self._subscription, None
+        if subscription is not None:
+            subscription.close()
+
+    def __del__(self) -> None:
+        if self._subscription is not None:
+            self._subscription.close()
+
+    def _subscribe(self, resolved: Callable[[Any], Any], bridge: Bridge) -> None:
+        """Hears of what others write, from the first look at the store on. A host without threads looks now and then."""
+        if self._store is None or self._store.subscribe is None or not self._threads:
+            return
+        with self._subscribing:
+            if self._listens or self._closed:
+                return
+            self._listens = True
+        try:
+            self._subscription = resolved(self._store.subscribe(_listener(ref(self), bridge)))
+        except BaseException:
+            self._listens = False
+            raise
+        if self._closed:
+            self.unsubscribe()
 
     def _finish(self, step: dict[str, Any]) -> None:
         for flight in step.get("settled", ()):
@@ -214,8 +249,17 @@ class Driver:
                 return self._tell({"failed": {"op": operation["send"], "kind": "too_large"}})
             return self.core.received(operation["send"], status, headers, bytes(body), self.now(), self._random(32))
         if "store" in operation and self._store is not None:
-            command = {name: value for name, value in operation.items() if name not in ("store", "flight", "until")}
-            return self._tell({"stored": {"op": operation["store"], "result": resolved(self._store.handle(command))}})
+            cause = None
+            try:
+                self._subscribe(resolved, bridge)
+                result = self._store.carry_out(operation, lambda: self.now()[1], resolved)
+            except Exception as error:
+                self._remember(operation["flight"], error)
+                cause, result = error, self._store.failed(operation, error)
+            step = self._tell(Redacted(stored={"op": operation["store"], "result": result}))
+            if cause is not None:
+                step["notices"] = [Notice(notice, cause) for notice in step.get("notices", ())]
+            return step
         if "sign" in operation and (signer := self.signers.get(operation["key"])) is not None:
             signature = signer.encoded(resolved(signer.sign(operation["input"].encode(), operation["alg"])))
             return self._tell({"signed": {"op": operation["sign"], "signature": signature}})
@@ -257,6 +301,8 @@ class Driver:
             cause = error.__cause__ = self._causes.get(question.get("after", ""))
             if error.hint is None and type(cause).__name__ == "SSLCertVerificationError":
                 error.hint = "name the authority that signed the server's certificate in `ca`, or the `proxy` in between"
+            elif type(cause).__name__ == "StoreDown":
+                error.hint = str(cause)
             elif error.code == "host_error" and isinstance(cause, OSError) and cause.filename is not None:
                 error.hint = f"the file `{cause.filename}` cannot be read: {cause.strerror}"
         return error
@@ -267,6 +313,14 @@ class Redacted(dict):  # type: ignore[type-arg]
 
     def __repr__(self) -> str:
         return "<redacted>"
+
+
+class Notice(dict):  # type: ignore[type-arg]
+    """A notice, and beside it what a function of the user's raised: its text is theirs, so printing the notice doesn't show it."""
+
+    def __init__(self, notice: dict[str, Any], cause: BaseException) -> None:
+        super().__init__(notice)
+        self.cause = cause
 
 
 class Waiter:
@@ -315,6 +369,20 @@ def _failure_kind(error: BaseException | None) -> str:
             return "timeout"
         link = link and (link.__cause__ or link.__context__)
     return "maybe_sent"
+
+
+def _listener(driver: ref[Driver], bridge: Bridge) -> Callable[[Optional[str]], None]:
+    """What a store calls when others have written. It doesn't keep the client."""
+
+    def on_changed(key: str | None = None) -> None:
+        there = driver()
+        if there is not None:
+            try:
+                there.handle({"changed": {} if key is None else {"key": key}}, bridge=bridge)
+            except UsageError:
+                pass  # It was no key: whoever reaches the store may say anything.
+
+    return on_changed
 
 
 def _tick(operation: dict[str, Any]) -> dict[str, Any]:

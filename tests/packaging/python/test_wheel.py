@@ -27,15 +27,19 @@ FILES = {
     "_driver.py",
     "_flows.py",
     "_native.pyi",
+    "_shared.py",
     "_signing.py",
     "_transport.py",
     "aiohttp.py",
     "core.py",
     "errors.py",
+    "file.py",
     "httpx.py",
     "httpx2.py",
     "py.typed",
+    "redis.py",
     "requests.py",
+    "store.py",
 }
 
 
@@ -100,8 +104,8 @@ def test_its_metadata_asks_for_no_other_package(wheel: Path) -> None:
         (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         metadata = email.message_from_bytes(archive.read(name))
     assert metadata["Name"] == "remint" and metadata["Requires-Python"] == ">=3.9"
-    # Who signs with a key asks for it.
-    assert metadata.get_all("Requires-Dist") == ["cryptography>=42 ; extra == 'signing'"]
+    # Who signs with a key, or has a store in Redis, asks for it.
+    assert sorted(metadata.get_all("Requires-Dist") or []) == ["cryptography>=42 ; extra == 'signing'", "redis>=5 ; extra == 'redis'"]
     assert "MIT" in (metadata["License-Expression"] or metadata["License"])
     assert "remint.Client(" in metadata.get_payload()
 
