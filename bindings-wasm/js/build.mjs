@@ -40,7 +40,8 @@ buildSync({
 });
 
 // One implementation for both kinds of importer, so that a process has one cache.
-for (const entry of ["index", "core"]) {
+const entries = ["index", "core", "file", "redis"];
+for (const entry of entries) {
   const names = Object.keys(require(join(dist, `${entry}.js`)));
   writeFileSync(join(dist, `${entry}.mjs`), `export { ${names.join(", ")} } from "./${entry}.js";\n`);
   writeFileSync(join(dist, `${entry}.d.mts`), `export * from "./${entry}.js";\n`);
@@ -53,7 +54,7 @@ const visit = (name) => {
   reachable.add(name);
   for (const [, next] of readFileSync(join(dist, name), "utf8").matchAll(/["']\.\/([\w-]+)\.js["']/g)) visit(`${next}.d.ts`);
 };
-["index.d.ts", "core.d.ts"].forEach(visit);
+entries.forEach((entry) => visit(`${entry}.d.ts`));
 for (const name of readdirSync(dist)) {
   if (name.endsWith(".d.ts") && !reachable.has(name)) rmSync(join(dist, name));
 }
