@@ -10,10 +10,19 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import redis
+import redis.asyncio.retry
+import redis.asyncio.sentinel
+import redis.cluster
+import redis.retry
+import redis.sentinel
 import remint
 import remint.httpx as httpx_adapter
+import remint.redis
 import remint.requests as requests_adapter
 import requests
+from redis.backoff import NoBackoff
+from remint.file import FileStore
 
 ASYNC = sys.argv[1:] == ["asyncio"]
 
@@ -62,6 +71,29 @@ def lossy_http(losses):
     return session
 
 
+def shared(told):
+    """The store that is told, over a client of the user's own."""
+    if "file" in told:
+        return FileStore(told["file"])
+    library, retry = (redis.asyncio, redis.asyncio.retry.Retry) if ASYNC else (redis, redis.retry.Retry)
+    options = {"socket_timeout": 1, "socket_connect_timeout": 1, "retry": retry(NoBackoff(), 1)}
+    if "sentinel" in told:
+        watchers = [place(address) for address in told["sentinel"]]
+        client = library.sentinel.Sentinel(watchers, socket_timeout=1).master_for(told["master"], **options)
+    elif "cluster" in told:
+        nodes = [library.cluster.ClusterNode(*place(address)) for address in told["cluster"]]
+        client = library.cluster.RedisCluster(startup_nodes=nodes, **options)
+    else:
+        client = library.Redis.from_url(told["redis"], **options)
+    kind = remint.redis.AsyncRedisStore if ASYNC else remint.redis.RedisStore
+    return kind(client, told.get("prefix", "remint:"))
+
+
+def place(address):
+    host, _, port = address.rpartition(":")
+    return host, int(port)
+
+
 class Driver:
     def __init__(self):
         self.clients = {}
@@ -70,13 +102,15 @@ class Driver:
         self.losses = {}
         self.connections = {}
 
-    def client(self, name, profile, options, lossy):
+    def client(self, name, profile, options, lossy=False):
         if lossy:
             self.losses[name] = Losses()
             options["http"] = lossy_http(self.losses[name])
         for option, names in (("signing_key", ("alg", "kid")), ("dpop", ("alg", "required"))):
             if "pem" in (key := options.get(option) or {}):
                 options[option] = {"key": key["pem"], **{name: key[name] for name in names if name in key}}
+        if "store" in options:
+            options["store"] = shared(options["store"])
         # The connections to APIs are the user's own, and so are their certificates.
         self.connections[name] = (options.get("ca"), options.get("client_certificate"))
         self.notices[name] = []
@@ -121,6 +155,9 @@ class Driver:
         token = await settled(self.clients[client].poll(session, subject, on_rotated=on_rotated))
         self.clients[view] = self.clients[client].with_subject(subject)
         return shown(token)
+
+    async def invalidate(self, client):
+        await settled(self.clients[client].invalidate())
 
     async def introspect(self, client, token, hint=None):
         claims = await settled(self.clients[client].introspect(token, hint))
