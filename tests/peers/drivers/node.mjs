@@ -8,10 +8,17 @@ import { inspect } from "node:util";
 
 // The package as a user has it: installed in a project of its own, or wherever Node finds it from here.
 const project = process.env.REMINT_NODE_PROJECT;
-const { Client, RemintError } = createRequire(project ? join(project, "package.json") : import.meta.url)("remint");
+const requireOurs = createRequire(project ? join(project, "package.json") : import.meta.url);
+const { Client, RemintError } = requireOurs("remint");
+const { FileStore } = requireOurs("remint/file");
+const { RedisStore } = requireOurs("remint/redis");
+// What users bring, as the tests of the host have it.
+const requireTheirs = createRequire(new URL("../../hosts/node/package.json", import.meta.url));
 
 const clients = new Map();
 const states = new Map();
+/** Connections to Redis: they are the user's to close. */
+const connections = [];
 
 const verbs = {
   client({ name, profile, options, lossy }) {
@@ -23,6 +30,7 @@ const verbs = {
       if (["subject_token", "actor_token", "assertion"].includes(option)) options[option] = () => given;
     }
     if (options.ca) options.ca = readFileSync(options.ca);
+    if (options.store) options.store = toStore(options.store);
     clients.set(name, new Client(profile, { ...camelCased(options), onNotice: (notice) => state.notices.push(notice) }));
     states.set(name, state);
     return null;
@@ -103,6 +111,15 @@ const verbs = {
   },
 };
 
+function toStore({ file, redis: url, prefix, client }) {
+  if (file !== undefined) return new FileStore(file);
+  const redis = client === "ioredis" ? new (requireTheirs("ioredis").Redis)(url) : requireTheirs("redis").createClient({ url });
+  redis.on("error", () => {});
+  if (client !== "ioredis") redis.connect().catch(() => {});
+  connections.push(redis);
+  return new RedisStore(redis, { prefix });
+}
+
 /** The user's own transport, which can lose an answer that has arrived. */
 function losing(state) {
   return async (url, init) => {
@@ -153,3 +170,4 @@ for await (const line of createInterface({ input: process.stdin })) {
   console.log(JSON.stringify(await obey(JSON.parse(line))));
 }
 await Promise.all([...clients.values()].map((client) => client.close()));
+for (const redis of connections) redis.disconnect();
