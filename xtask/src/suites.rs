@@ -124,16 +124,23 @@ const SUITES: &[Suite] = &[
     Suite::new("peers", Report::Plain, Program::Python("tests/peers", "tests/peers/run.py"))
         .with(&[Host::Node, Host::Kotlin, Host::Swift])
         .taking_hosts()
-        .builds(&[Build::Kotlin("tests/peers/drivers/kotlin"), Build::Swift("tests", "PeersSwift")]),
+        .packages(PEERS_PACKAGES)
+        .builds(PEERS_BUILDS),
     // Servers that take longer to start.
     Suite::new("peers-heavy", Report::Plain, Program::Python("tests/peers", "tests/peers/run.py --servers heavy"))
         .with(&[Host::Node, Host::Kotlin, Host::Swift])
         .taking_hosts()
-        .builds(&[Build::Kotlin("tests/peers/drivers/kotlin"), Build::Swift("tests", "PeersSwift")]),
+        .packages(PEERS_PACKAGES)
+        .builds(PEERS_BUILDS),
     Suite::new("demo", Report::Plain, Program::Cargo("xtask demo --yes"))
         .with(&[Host::Node, Host::Python, Host::Kotlin, Host::Swift])
         .taking_hosts(),
 ];
+
+/// What the drivers of `tests/peers` are made of, beside what their languages need anyway.
+const PEERS_BUILDS: &[Build] = &[Build::Kotlin("tests/peers/drivers/kotlin"), Build::Swift("tests", "PeersSwift")];
+/// Node's driver uses the Redis clients that the tests of its host use.
+const PEERS_PACKAGES: &[(Host, &str)] = &[(Host::Node, "tests/hosts/node")];
 
 struct Suite {
     /// Words joined by dashes; `cargo xtask test WORD` runs all suites that have it.
@@ -146,6 +153,8 @@ struct Suite {
     takes_hosts: bool,
     /// What has to be compiled for it besides its own program.
     builds: &'static [Build],
+    /// Further folders that list packages, and the language of each.
+    packages: &'static [(Host, &'static str)],
     /// What it needs from the machine beside what its languages do.
     needing: &'static [Need],
 }
@@ -193,7 +202,7 @@ enum Program {
 
 impl Suite {
     const fn new(name: &'static str, report: Report, program: Program) -> Self {
-        Self { name, report, program, with: &[], takes_hosts: false, builds: &[], needing: &[] }
+        Self { name, report, program, with: &[], takes_hosts: false, builds: &[], packages: &[], needing: &[] }
     }
 
     const fn with(self, with: &'static [Host]) -> Self {
@@ -206,6 +215,10 @@ impl Suite {
 
     const fn builds(self, builds: &'static [Build]) -> Self {
         Self { builds, ..self }
+    }
+
+    const fn packages(self, packages: &'static [(Host, &'static str)]) -> Self {
+        Self { packages, ..self }
     }
 
     const fn needing(self, needing: &'static [Need]) -> Self {
@@ -228,6 +241,13 @@ impl Suite {
             Program::Kotlin(..) | Program::Maven(_) => (Host::Kotlin, ""),
             Program::Swift(..) | Program::SwiftTest | Program::Generated => (Host::Swift, ""),
         }
+    }
+
+    /// All folders that may list what else has to be installed, in the languages that were named.
+    fn places(&self, options: &Options) -> Vec<(Host, &'static str)> {
+        let hosts = self.hosts(options);
+        let listed = self.packages.iter().copied().filter(|(host, _)| hosts.contains(host));
+        listed.chain([self.place()]).collect()
     }
 
     /// What has to be compiled for it, in the languages that were named.
@@ -328,10 +348,11 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
                 steps.extend(install::steps(tree, options, host)?);
             }
         }
-        let place @ (host, folder) = suite.place();
-        if !places.contains(&place) {
-            places.push(place);
-            steps.extend(install::folder_steps(tree, host, folder));
+        for place @ (host, folder) in suite.places(options) {
+            if !places.contains(&place) {
+                places.push(place);
+                steps.extend(install::folder_steps(tree, host, folder));
+            }
         }
         for build in suite.builds_for(options) {
             if !builds.contains(&build) {
@@ -384,6 +405,7 @@ mod tests {
         let peers = SUITES.iter().find(|suite| suite.name == "peers").unwrap();
         assert_eq!(peers.hosts(&options), [Host::Kotlin, Host::Python]);
         assert_eq!(peers.builds_for(&options).count(), 1);
+        assert_eq!(peers.places(&options), [(Host::Python, "tests/peers")]);
         assert!(named(&["--hosts", "node,python", "examples"]).contains(&"examples"));
     }
 
