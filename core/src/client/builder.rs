@@ -2,10 +2,12 @@
 
 use core::fmt;
 use core::future::{Future, ready};
+use core::panic::AssertUnwindSafe;
 use core::time::Duration;
 use std::borrow::ToOwned;
 use std::boxed::Box;
 use std::collections::BTreeMap;
+use std::panic::catch_unwind;
 use std::string::{String, ToString};
 use std::sync::Arc;
 use std::vec::Vec;
@@ -20,7 +22,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::driver::Boxed;
-use super::store::{AnyStore, AsyncStore, Blocking, Store, StoreKey, Waiting};
+use super::store::{AnyStore, AsyncStore, Blocking, Store, StoreError, StoreKey, Waiting};
 use super::transport::{AsyncTransport, Transport};
 use crate::clock::Entropy;
 use crate::config::Config;
@@ -55,6 +57,7 @@ pub(crate) struct Hooks {
     prove: Option<Arc<Sign>>,
     on_rotated: Option<Arc<OnRotated>>,
     pub(crate) store: Option<Arc<dyn AnyStore>>,
+    on_store_error: Option<Arc<OnStoreError>>,
     pub(crate) on_notice: Option<Arc<OnNotice>>,
     pub(crate) random: Option<Arc<dyn Fn() -> Entropy + Send + Sync>>,
 }
@@ -66,6 +69,7 @@ type ReadFor = dyn Fn(Option<String>) -> Boxed<Option<Secret>> + Send + Sync;
 /// Signs a text by an algorithm; nothing if it could not.
 type Sign = dyn Fn(String, String) -> Boxed<Option<Vec<u8>>> + Send + Sync;
 type OnNotice = dyn Fn(&Notice) + Send + Sync;
+type OnStoreError = dyn Fn(&StoreError) + Send + Sync;
 type OnRotated = dyn Fn(Option<String>, Secret) -> Boxed<bool> + Send + Sync;
 
 impl Builder {
@@ -301,6 +305,13 @@ impl Builder {
         self.shared_store(Arc::new(Waiting(store)))
     }
 
+    /// A function that is called with each error of the store's: the notices say that it is down, and not why. It must be
+    /// quick; if it panics, that has no effect.
+    pub fn on_store_error(mut self, log: impl Fn(&StoreError) + Send + Sync + 'static) -> Self {
+        self.hooks.on_store_error = Some(Arc::new(log));
+        self
+    }
+
     /// The keys that records in the store are encrypted with, each with a name of your own: the first one writes, all read. A
     /// key is 32 random bytes, or their base64url text.
     ///
@@ -450,6 +461,13 @@ impl Hooks {
         match &self.on_rotated {
             Some(save) => save(subject, token).await,
             None => true,
+        }
+    }
+
+    pub(crate) fn store_failed(&self, error: &StoreError) {
+        if let Some(log) = &self.on_store_error {
+            // Whatever the user's function does, nothing here depends on it.
+            let _ = catch_unwind(AssertUnwindSafe(|| log(error)));
         }
     }
 

@@ -231,8 +231,9 @@ impl<H: Host> Shared<H> {
         let (ear, over, store) = (Arc::downgrade(self), process.hearing.clone(), store.clone());
         let changes = Arc::new(Changes::new(ear.clone(), over.clone()));
         let task = async move {
-            while let Some(Err(_)) = over.or(store.clone().subscribe(changes.clone(), H::MAY_BLOCK)).await {
+            while let Some(Err(error)) = over.or(store.clone().subscribe(changes.clone(), H::MAY_BLOCK)).await {
                 let Some(shared) = ear.upgrade() else { return };
+                shared.hooks.store_failed(&error);
                 let until = shared.time.now().boot.saturating_add(UNTIL_SUBSCRIBED_AGAIN);
                 over.or(shared.host.sleep(&shared.time, until)).await;
             }
@@ -252,7 +253,11 @@ impl<H: Host> Shared<H> {
             Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
             Poll::Pending => late.as_mut().poll(context).map(|()| None),
         });
-        match outcome.await {
+        let outcome = outcome.await;
+        if let Some(Err(error)) = &outcome {
+            self.hooks.store_failed(error);
+        }
+        match outcome {
             Some(Ok(result)) => result,
             Some(Err(error)) if error.is_down() => StoreResult::Down,
             _ if writes => StoreResult::Unknown,

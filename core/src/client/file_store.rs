@@ -53,6 +53,8 @@ struct Lease {
 
 /// How often a change is tried while others are faster, and a version that vanishes is looked for.
 const TRIES: usize = 100;
+/// How many versions are kept. A name is free again only when so many came after it: who is late sees that.
+const KEPT: u64 = 16;
 /// Digits of a version's name.
 const DIGITS: usize = 16;
 /// What is not yet a version.
@@ -100,7 +102,7 @@ impl Store for FileStore {
     }
 
     fn lock(&self, key: &str, owner: &str, ttl: Duration) -> Result<Lock, StoreError> {
-        self.record(key)?.change(|mut state, now| {
+        self.record(key)?.change(|mut state, now, _| {
             let record = state.record.clone();
             let theirs = state.lease.as_ref().filter(|lease| lease.until > now && lease.owner != owner);
             if ttl.is_zero() {
@@ -126,11 +128,9 @@ impl Store for FileStore {
         ttl: Duration,
         unlock: Option<&str>,
     ) -> Result<Save, StoreError> {
-        let mut tries = 0;
-        self.record(key)?.change(|mut state, now| {
-            tries += 1;
-            // A later try may find what an earlier one wrote.
-            if tries > 1 && state.record.as_ref() == Some(record) {
+        self.record(key)?.change(|mut state, now, was_there| {
+            // What seemed too late may have counted, and been taken on from there.
+            if was_there && state.record.as_ref() == Some(record) {
                 return (Save::Saved, None);
             }
             if state.record.as_ref() != expect {
@@ -151,6 +151,15 @@ impl fmt::Debug for FileStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileStore").field("folder", &self.folder).finish()
     }
+}
+
+/// What became of a version.
+enum Written {
+    Counts,
+    /// So many versions came after it that its name may have been free again when it got it.
+    TooLate,
+    /// Somebody else was faster.
+    Not,
 }
 
 /// One record's folder.
@@ -193,14 +202,18 @@ impl Record {
         Ok(names.iter().filter_map(|name| version(name.to_str()?)).collect())
     }
 
-    /// Reads, decides and writes, all at once: if somebody else is faster, again from the start.
-    fn change<R>(&self, mut decide: impl FnMut(State, i64) -> (R, Option<State>)) -> Result<R, StoreError> {
+    /// Reads, decides and writes, all at once: if somebody else is faster, again from the start. `decide` is told whether what
+    /// it said before was there for a while.
+    fn change<R>(&self, decide: impl Fn(State, i64, bool) -> (R, Option<State>)) -> Result<R, StoreError> {
+        let mut was_there = false;
         for _ in 0..TRIES {
             let (version, state) = self.read().map_err(StoreError::down)?;
-            let (answer, next) = decide(state, now());
+            let (answer, next) = decide(state, now(), was_there);
             let Some(next) = next else { return Ok(answer) };
-            if self.write(version.saturating_add(1), &next)? {
-                return Ok(answer);
+            match self.write(version.saturating_add(1), &next)? {
+                Written::Counts => return Ok(answer),
+                Written::TooLate => was_there = true,
+                Written::Not => {}
             }
             // At most four milliseconds.
             thread::sleep(Duration::from_micros(u64::from(u16::from_be_bytes(random()?) >> 4)));
@@ -208,8 +221,8 @@ impl Record {
         Err(StoreError::down("others changed this record faster a hundred times in a row"))
     }
 
-    /// Whether this became the version of that number.
-    fn write(&self, version: u64, state: &State) -> Result<bool, StoreError> {
+    /// Tries to make this the version of that number.
+    fn write(&self, version: u64, state: &State) -> Result<Written, StoreError> {
         let text = Zeroizing::new(serde_json::to_vec(state).map_err(StoreError::down)?);
         make(&self.folder, false).map_err(StoreError::down)?;
         let unfinished = self.folder.join(format!("{UNFINISHED}{}", URL_SAFE_NO_PAD.encode(random::<12>()?)));
@@ -218,30 +231,32 @@ impl Record {
         let _ = fs::remove_file(&unfinished);
         match linked {
             Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(Written::Not),
             Err(error) => return Err(StoreError::down(error)),
         }
-        // The version may be there, but not yet for ever.
-        force(&self.folder).and_then(|()| self.clear(version)).map_err(StoreError::unknown)
+        // The version is there, but perhaps not for ever.
+        let versions = self.versions().map_err(StoreError::unknown)?;
+        if versions.iter().any(|other| *other >= version.saturating_add(KEPT)) {
+            let _ = fs::remove_file(self.folder.join(name(version)));
+            return Ok(Written::TooLate);
+        }
+        force(&self.folder).map_err(StoreError::unknown)?;
+        self.clear(versions.into_iter().filter(|other| other.saturating_add(KEPT) <= version));
+        Ok(Written::Counts)
     }
 
-    /// Removes what is older than this version. False if a later one is there: then this was written too late, to a name that
-    /// had been free again.
-    fn clear(&self, version: u64) -> io::Result<bool> {
-        let versions = self.versions()?;
-        let counts = versions.iter().all(|other| *other <= version);
-        let old = versions.into_iter().filter(|other| *other < version || !counts && *other == version);
+    /// Removes old versions, and what others left unfinished.
+    fn clear(&self, old: impl Iterator<Item = u64>) {
         for other in old {
             let _ = fs::remove_file(self.folder.join(name(other)));
         }
-        for entry in fs::read_dir(&self.folder)?.flatten() {
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let is_unfinished = entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED));
             let age = |entry: &fs::DirEntry| entry.metadata().ok()?.modified().ok()?.elapsed().ok();
             if is_unfinished && age(&entry).is_some_and(|age| age > ABANDONED) {
                 let _ = fs::remove_file(entry.path());
             }
         }
-        Ok(counts)
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 pub mod scripted;
+pub mod stores;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
