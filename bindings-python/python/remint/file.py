@@ -81,12 +81,13 @@ class FileStore:
             wanted, answer = decide(state, _now(), overtaken)
             if wanted is None:
                 return answer
-            if self._write(folder, version + 1, wanted):
-                names = os.listdir(folder)
-                if max(_versions(names), default=0) <= version + 1:
-                    _clear(folder, names, version + 1)
-                    return answer
-                # Whoever sleeps before the link may link a number that others made and cleared away meanwhile.
+            names = self._write(folder, version + 1, wanted)
+            if names and max(_versions(names)) < version + 1 + KEPT:
+                _sync(folder)
+                _clear(folder, names, version + 1)
+                return answer
+            if names:
+                # Whoever sleeps so long before the link may link a number that others made and cleared away meanwhile.
                 _remove(os.path.join(folder, _name(version + 1)))
                 overtaken = True
             sleep(int.from_bytes(os.urandom(1), "big") / 256 * min(0.001 * (attempt + 1), 0.02))
@@ -112,9 +113,9 @@ class FileStore:
                 raise StoreDown(f"the store's directory can't be read: {error.strerror}") from error
         return 0, _State(0, None, None)
 
-    def _write(self, folder: str, version: int, state: _State) -> bool:
-        """Makes this version, unless there is one already. What is linked is whole and on the disk."""
-        temporary = os.path.join(folder, f"{TEMPORARY}{os.urandom(8).hex()}")
+    def _write(self, folder: str, version: int, state: _State) -> list[str]:
+        """Makes this version, unless there is one already. What is linked is whole and on the disk. Gives what then is in the folder."""
+        temporary, linked = os.path.join(folder, f"{TEMPORARY}{os.urandom(8).hex()}"), False
         try:
             os.makedirs(folder, 0o700, exist_ok=True)
             try:
@@ -123,14 +124,16 @@ class FileStore:
                     file.flush()
                     os.fsync(file.fileno())
                 os.link(temporary, os.path.join(folder, _name(version)))
+                linked = True
+                return os.listdir(folder)
             finally:
                 _remove(temporary)
         except FileExistsError:
-            return False
+            return []
         except OSError as error:
+            if linked:
+                raise
             raise StoreDown(f"the store's directory can't be written: {error.strerror}") from error
-        _sync(folder)
-        return True
 
 
 class _State:
@@ -147,9 +150,9 @@ class _State:
             expires, lease, record = told["expires"], told["lease"], told["record"]
             sound = isinstance(expires, int) and (record is None or isinstance(record, str))
             if not sound or lease is not None and not (isinstance(lease["owner"], str) and isinstance(lease["until"], int)):
-                return cls(0, None, text)
+                return cls(LATER, None, text)
         except (ValueError, KeyError, TypeError, RecursionError):
-            return cls(0, None, text)
+            return cls(LATER, None, text)
         return cls(expires, lease, record if expires > now else None)
 
     def text(self) -> str:
@@ -187,9 +190,9 @@ def _millis(seconds: float) -> int:
 
 
 def _clear(folder: str, names: list[str], version: int) -> None:
-    """Takes away what this version replaces, and what dead processes left."""
+    """Takes away what this version replaces, but for the last few, and what dead processes left."""
     for old in _versions(names):
-        if old < version:
+        if old <= version - KEPT:
             _remove(os.path.join(folder, _name(old)))
     for name in names:
         if name.startswith(TEMPORARY):
@@ -222,6 +225,10 @@ def _sync(folder: str) -> None:
 #: How often a change is tried while others change the same.
 ATTEMPTS = 100
 DIGITS = 16
+#: How many versions stay: as long as no more were written meanwhile, a number that could be linked was never there before.
+KEPT = 16
 TEMPORARY = ".tmp-"
+#: When what can't be read runs out, in ms: it stays until it is written over.
+LATER = 2**53 - 1
 #: After how many seconds a temporary file is that of a process which died.
 STALE = 3600

@@ -227,7 +227,8 @@ class _Thread(_Listener):
                             pubsub.ping()
                 finally:
                     pubsub.close()
-            except (RedisError, OSError, ValueError):
+            except Exception:
+                # Whatever a client raises, the next attempt may go better.
                 self._closed.wait(self.lost())
 
 
@@ -249,6 +250,8 @@ class _Task(_Listener):
     async def _run(self) -> None:
         while True:
             try:
+                # A cluster's client knows its nodes only then.
+                await self._client.initialize()
                 pubsub = self._client.pubsub()
                 try:
                     await pubsub.subscribe(self._names.channel)
@@ -257,7 +260,8 @@ class _Task(_Listener):
                             await pubsub.ping()
                 finally:
                     await pubsub.aclose()
-            except (RedisError, OSError, ValueError):
+            except Exception:
+                # As above.
                 await asyncio.sleep(self.lost())
 
 

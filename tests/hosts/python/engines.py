@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Callable
@@ -80,26 +81,27 @@ class Sentinel(Redis):
 class Postgres(Server):
     """PostgreSQL refuses to be run by root: then it is another user's."""
 
-    def __init__(self, folder: Path) -> None:
-        programs = shutil.which("initdb") or max(glob.glob("/usr/lib/postgresql/*/bin/initdb"), default=None)
-        assert programs is not None, "PostgreSQL is missing: install postgresql"
-        programs, folder = os.path.dirname(programs), folder / "postgres"
-        folder.mkdir()
-        user: dict[str, Any] = {}
+    def __init__(self) -> None:
+        import psycopg
+
+        found = shutil.which("initdb") or max(glob.glob("/usr/lib/postgresql/*/bin/initdb"), default=None)
+        assert found is not None, "PostgreSQL is missing: install postgresql"
+        programs, user = os.path.dirname(found), {}
+        # pytest's own folders are closed to that other user.
+        folder = Path(tempfile.mkdtemp(prefix="remint-postgres-"))
         if os.getuid() == 0:
             user = {"user": "nobody", "group": "nogroup", "extra_groups": []}
             shutil.chown(folder, "nobody", "nogroup")
-            for above in folder.parents:
-                if above.stat().st_uid == 0 and above.stat().st_mode & 0o005 != 0o005:
-                    above.chmod(above.stat().st_mode | 0o011)
         port = free_port()
-        subprocess.run(
-            [f"{programs}/initdb", "--pgdata=data", "--username=app", "--auth=trust", "--no-sync"],
-            cwd=folder, check=True, stdout=subprocess.PIPE, **user,
-        )  # fmt: skip
+        initialize = [f"{programs}/initdb", "--pgdata=data", "--username=app", "--auth=trust", "--no-sync"]
+        subprocess.run(initialize, cwd=folder, check=True, stdout=subprocess.PIPE, **user)
         self.url = f"postgresql://app@127.0.0.1:{port}/postgres"
         command = [f"{programs}/postgres", "-D", "data", "-p", str(port), "-h", "127.0.0.1", "-k", str(folder), "-F"]
-        super().__init__(command, folder, lambda: socket.create_connection(("127.0.0.1", port)).close(), **user)
+        super().__init__(command, folder, lambda: psycopg.connect(self.url).close(), **user)
+
+    def close(self) -> None:
+        super().close()
+        shutil.rmtree(self.folder)
 
 
 def free_port() -> int:
