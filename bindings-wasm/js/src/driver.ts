@@ -312,8 +312,10 @@ export class Driver {
       overdue = true;
       fail("timeout");
       controller?.abort(new TransportFailure("timeout"));
+      // What comes late is of use, but a store may never answer.
+      if ("store" in operation) this.#running.delete(running);
     }, false);
-    const running = work(controller?.signal)
+    const running: Promise<void> = work(controller?.signal)
       .finally(cancel)
       .then(
         // Late or not: there may be a new refresh token in it.

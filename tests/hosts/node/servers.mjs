@@ -164,7 +164,7 @@ function ioRedis(Redis, Cluster) {
   };
   return {
     make: ({ url, ...options }) => new Redis(url, { lazyConnect: true, ...options }),
-    connect: async ({ url }) => connected(new Redis(url)),
+    connect: async ({ url }, options = {}) => connected(new Redis(url, options)),
     cluster: async ([{ port }]) => connected(new Cluster([{ host: "127.0.0.1", port }])),
     remoteCluster: (url) => new Cluster([url], { lazyConnect: true, redisOptions: url.startsWith("rediss:") ? { tls: {} } : {} }),
     sentinel: async ({ port }) => connected(new Redis({ sentinels: [{ host: "127.0.0.1", port }], name: "mymaster" })),
