@@ -78,7 +78,7 @@ const SUITES: &[Suite] = &[
         Report::Pytest,
         Program::Python("tests/hosts/python", "-m pytest -q tests/hosts/python"),
     )
-    .needing(&[Need::Redis, Need::SoftHsm]),
+    .needing(&[Need::Postgres, Need::Redis, Need::SoftHsm]),
     Suite::new(
         "packaging-python",
         Report::Pytest,
