@@ -212,7 +212,7 @@ class Driver:
             self._air.pop(this, None)
 
     def _perform(self, operation: dict[str, Any], bridge: Bridge) -> dict[str, Any]:
-        failed: dict[str, Any] = {"op": operation.get("send") or operation.get("provide") or operation.get("sign") or operation.get("store")}
+        failed: dict[str, Any] = {"op": next((operation[kind] for kind in ANSWERED if kind in operation), None)}
         try:
             return self._carry_out(operation, bridge)
         except Exception as error:
@@ -263,6 +263,11 @@ class Driver:
         if "sign" in operation and (signer := self.signers.get(operation["key"])) is not None:
             signature = signer.encoded(resolved(signer.sign(operation["input"].encode(), operation["alg"])))
             return self._tell({"signed": {"op": operation["sign"], "signature": signature}})
+        if "verify" in operation:
+            from remint._signing import verify
+
+            valid = verify(operation["key"], operation["alg"], operation["input"].encode(), operation["signature"])
+            return self._tell({"verified": {"op": operation["verify"], "valid": valid}})
         value, what = None, operation.get("what", "")
         if what in self._functions:
             about = (operation.get("subject"),) if what in ABOUT_SUBJECT else ()
@@ -303,6 +308,8 @@ class Driver:
                 error.hint = "name the authority that signed the server's certificate in `ca`, or the `proxy` in between"
             elif type(cause).__name__ == "StoreDown":
                 error.hint = str(cause)
+            elif error.code == "host_error" and isinstance(cause, UsageError):
+                error.hint = cause.message
             elif error.code == "host_error" and isinstance(cause, OSError) and cause.filename is not None:
                 error.hint = f"the file `{cause.filename}` cannot be read: {cause.strerror}"
         return error
@@ -413,6 +420,8 @@ def _at_exit() -> None:
 #: No wait is longer, in milliseconds, before the clocks are read again: they know of suspension, timers may not.
 MAX_TIMER = 3_600_000
 MAX_CAUSES = 64
+#: The operations that end with an answer of their own.
+ANSWERED = ("send", "provide", "sign", "verify", "store")
 #: What functions are asked for with the subject that it is about.
 ABOUT_SUBJECT = frozenset(("subject_token", "actor_token", "assertion"))
 #: Errors that come before the first byte of a request.

@@ -5,9 +5,9 @@ The signing itself is ``cryptography``'s (``pip install remint[signing]``), or a
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64decode, urlsafe_b64encode
 from hashlib import sha256
-from json import dumps
+from json import dumps, loads
 
 from remint._driver import Redacted
 from remint.errors import misuse
@@ -101,6 +101,43 @@ def generate_key(alg: str = "ES256") -> Any:
     if alg in ("RS256", "PS256"):
         return rsa.generate_private_key(65537, 3072)
     raise misuse(f"`{alg}` is no algorithm for a key: use ES256, ES384, EdDSA, RS256 or PS256")
+
+
+def verify(jwk: str, alg: str, data: bytes, signature: str) -> bool:
+    """Whether a signature of the server's (RFC 7515) is by this key, a public JWK as JSON text. What is malformed is none."""
+    try:
+        from cryptography.exceptions import InvalidSignature
+    except ImportError:
+        raise misuse("the server's signatures are checked by the package `cryptography`: run `pip install remint[signing]`") from None
+    try:
+        if not set(signature).isdisjoint("+/="):
+            return False
+        raw = b64decode(signature + "=" * (-len(signature) % 4), b"-_", validate=True)
+        return _verified(loads(jwk), alg, data, raw)
+    except (InvalidSignature, ValueError, KeyError, TypeError):
+        return False
+
+
+def _verified(jwk: dict[str, str], alg: str, data: bytes, signature: bytes) -> bool:
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+    number = {name: int.from_bytes(_bytes(jwk[name]), "big") for name in ("n", "e", "x", "y") if name in jwk}
+    if alg in ("RS256", "PS256"):
+        pad = padding.PKCS1v15() if alg == "RS256" else padding.PSS(padding.MGF1(hashes.SHA256()), 32)
+        rsa.RSAPublicNumbers(number["e"], number["n"]).public_key().verify(signature, data, pad, hashes.SHA256())
+    elif alg in ("ES256", "ES384"):
+        crv, curve, digest, size = ("P-256", ec.SECP256R1(), hashes.SHA256(), 32) if alg == "ES256" else ("P-384", ec.SECP384R1(), hashes.SHA384(), 48)
+        if jwk["crv"] != crv or len(signature) != 2 * size:
+            return False
+        der = encode_dss_signature(int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big"))
+        ec.EllipticCurvePublicNumbers(number["x"], number["y"], curve).public_key().verify(der, data, ec.ECDSA(digest))
+    elif alg == "EdDSA" and jwk["crv"] == "Ed25519":
+        ed25519.Ed25519PublicKey.from_public_bytes(_bytes(jwk["x"])).verify(signature, data)
+    else:
+        return False
+    return True
 
 
 def _mapped(given: Any) -> Redacted:
