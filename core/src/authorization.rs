@@ -22,6 +22,7 @@ use crate::exchange::TokenRequest;
 use crate::flight::Work;
 use crate::form::Form;
 use crate::grammar;
+use crate::jarm::{Kept, SignedAnswer};
 use crate::jwt::UnsignedJwt;
 use crate::machine::{Core, Turn, closed};
 use crate::secret::Secret;
@@ -43,6 +44,9 @@ struct Session {
     /// The server always names itself in its answer, says its metadata.
     #[serde(default)]
     iss_required: bool,
+    /// A signed answer was asked for: no other is taken.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    signed: bool,
 }
 
 /// An authorization request in the making.
@@ -62,11 +66,13 @@ const USED_STATES: usize = 256;
 
 /// What the browser brought back (RFC 6749 sections 4.1.2 and 4.1.2.1).
 #[derive(Default)]
-struct Callback {
-    code: Option<String>,
-    state: Option<String>,
-    iss: Option<String>,
-    error: Option<String>,
+pub(crate) struct Callback {
+    pub(crate) code: Option<String>,
+    pub(crate) state: Option<String>,
+    pub(crate) iss: Option<String>,
+    pub(crate) error: Option<String>,
+    /// All of it in a signed JWT (JARM section 2.3).
+    pub(crate) response: Option<String>,
 }
 
 /// Makes the S256 challenge of a verifier (RFC 7636 section 4.2).
@@ -133,6 +139,9 @@ impl Config {
         let mut parameters: Vec<(String, String)> = Vec::with_capacity(12);
         let mut push = |name: &str, value: &str| parameters.push((name.into(), value.into()));
         push("response_type", "code");
+        if let Some(mode) = self.authorization.as_ref().and_then(|authorization| authorization.response_mode) {
+            push("response_mode", mode.as_str());
+        }
         push("client_id", self.client_id.as_deref().unwrap_or_default());
         push("redirect_uri", &ask.redirect_uri);
         if !scope.is_empty() {
@@ -262,6 +271,7 @@ impl Authorizing {
             verifier: self.verifier.expose().into(),
             issuer: authorization.and_then(|authorization| authorization.issuer.clone()),
             iss_required: authorization.is_some_and(|authorization| authorization.iss_required),
+            signed: config.wants_signed_answers(),
         };
         // Serializing plain structs into a vector has no way to fail.
         let session = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&session).unwrap_or_default());
@@ -326,29 +336,27 @@ impl Core {
         };
         let session = read_session(&exchange.session, &self.config)?;
         let callback = Callback::read(exchange.callback.expose())?;
-        let matches =
-            callback.state.as_deref().is_some_and(|state| Secret::from(state) == Secret::from(&*session.state));
-        if !matches {
-            return Err(Error::new(
-                ErrorCode::StateMismatch,
-                "the callback's `state` is not the session's: drop the callback, somebody else may have made it",
-            ));
+        let want = Want { subject: exchange.subject.clone(), ..Want::default() };
+        if session.signed {
+            let answer = self.signed_answer(callback, session)?;
+            let key = self.key_for_consent(&want, exchange.on_rotated)?;
+            self.give_way(key, turn);
+            let flight = self.take_off(key, Work::check(&want, answer), None, turn);
+            return Ok(Answer::Wait { flight, until: deadline });
         }
+        if callback.response.is_some() {
+            return Err(rejected_callback("is a signed answer, and the session asked for none: set `response_mode`"));
+        }
+        callback.check_state(&session.state)?;
         let iss_required = authorization.iss_required || session.iss_required;
         callback.check_issuer(iss_required, session.issuer.as_deref())?;
-        if !self.used_states.insert(&session.state) {
-            return Err(Error::new(
-                ErrorCode::StateMismatch,
-                "this callback was used already: start again with `authorization_url`",
-            ));
-        }
+        self.used_states.insert(&session.state)?;
         if let Some(error) = callback.error {
             return Err(authorization_error(&error));
         }
         let Some(code) = callback.code else {
             return Err(Error::new(ErrorCode::UnexpectedAnswer, "the callback has neither `code` nor `error`"));
         };
-        let want = Want { subject: exchange.subject.clone(), ..Want::default() };
         let key = self.key_for_consent(&want, exchange.on_rotated)?;
         let code = TokenRequest::Code {
             code: Secret::new(code),
@@ -358,6 +366,21 @@ impl Core {
         self.give_way(key, turn);
         let flight = self.take_off(key, Work::exchange(&want, code), None, turn);
         Ok(Answer::Wait { flight, until: deadline })
+    }
+
+    /// The answer that was asked for as a signed one. It never is anything else (JARM section 2.4, FAPI 1.0 section 5.2.3.1).
+    fn signed_answer(&self, callback: Callback, session: Session) -> Result<SignedAnswer, Error> {
+        let Callback { code, state, iss, error, response } = callback;
+        let Some(response) = response else {
+            return Err(rejected_callback("has no `response`, and a signed one was asked for"));
+        };
+        if code.is_some() || state.is_some() || error.is_some() {
+            return Err(rejected_callback("has `code`, `state` or `error` beside a signed `response`"));
+        }
+        let Session { state, redirect_uri, verifier, issuer, .. } = session;
+        let answer = SignedAnswer::read(&response, &self.config, Kept { state, redirect_uri, verifier })?;
+        answer.check(&self.used_states, issuer.as_deref(), iss.as_deref())?;
+        Ok(answer)
     }
 
     /// The key of somebody who has just spoken, or is about to: what was refused before no longer counts.
@@ -434,19 +457,31 @@ impl Callback {
                 "state" => &mut callback.state,
                 "iss" => &mut callback.iss,
                 "error" => &mut callback.error,
+                "response" => &mut callback.response,
                 _ => continue,
             };
             if value.contains('\u{fffd}') {
                 return Err(rejected_callback("holds bytes that are not UTF-8"));
             }
             if slot.replace(value.into_owned()).is_some() {
-                return Err(rejected_callback("names `code`, `state`, `iss` or `error` twice"));
+                return Err(rejected_callback("names `code`, `state`, `iss`, `error` or `response` twice"));
             }
         }
         if callback.code.is_some() && callback.error.is_some() {
             return Err(rejected_callback("has both `code` and `error`"));
         }
         Ok(callback)
+    }
+
+    /// Compares `state` with the session's (RFC 6749 section 10.12, STD-19).
+    pub(crate) fn check_state(&self, expected: &str) -> Result<(), Error> {
+        match &self.state {
+            Some(state) if Secret::from(&**state) == Secret::from(expected) => Ok(()),
+            _ => Err(Error::new(
+                ErrorCode::StateMismatch,
+                "the callback's `state` is not the session's: drop the callback, somebody else may have made it",
+            )),
+        }
     }
 
     /// Compares `iss` with the issuer that the browser was sent to, on errors too (RFC 9207 section 2.4, STD-70 to STD-73).
@@ -466,18 +501,30 @@ impl Callback {
 }
 
 impl UsedStates {
-    /// Notes a state as used; false if it was already.
-    fn insert(&mut self, state: &str) -> bool {
-        let digest = Sha256::digest(state.as_bytes()).into();
-        if self.0.contains(&digest) {
-            return false;
+    /// Refuses a state that was used already.
+    pub(crate) fn check(&self, state: &str) -> Result<(), Error> {
+        if self.0.contains(&digest(state)) {
+            return Err(Error::new(
+                ErrorCode::StateMismatch,
+                "this callback was used already: start again with `authorization_url`",
+            ));
         }
+        Ok(())
+    }
+
+    /// Notes a state as used, unless it was already.
+    pub(crate) fn insert(&mut self, state: &str) -> Result<(), Error> {
+        self.check(state)?;
         if self.0.len() >= USED_STATES {
             self.0.pop_front();
         }
-        self.0.push_back(digest);
-        true
+        self.0.push_back(digest(state));
+        Ok(())
     }
+}
+
+fn digest(state: &str) -> [u8; 32] {
+    Sha256::digest(state.as_bytes()).into()
 }
 
 fn read_session(session: &Secret, config: &Config) -> Result<Session, Error> {
@@ -493,7 +540,7 @@ fn read_session(session: &Secret, config: &Config) -> Result<Session, Error> {
 }
 
 /// An error that came through the browser (RFC 6749 section 4.1.2.1, STD-41).
-fn authorization_error(code: &str) -> Error {
+pub(crate) fn authorization_error(code: &str) -> Error {
     let (kind, message): (_, Cow<'static, str>) = match code {
         "access_denied" => {
             (ErrorCode::AccessDenied, "the person or the server refused: ask again only if the person wants to".into())

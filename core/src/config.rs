@@ -103,6 +103,8 @@ pub struct Config {
     pub pushed_authorization: Option<bool>,
     /// Whether authorization requests are signed (RFC 9101).
     pub request_object: bool,
+    /// What signs the answers to authorization requests, if only that is accepted (JARM section 3).
+    pub authorization_signed_response_alg: Option<ResponseAlgorithm>,
     /// The redirect URI of authorization requests that name none of their own.
     pub redirect_uri: Option<String>,
     /// The variables that can change the token, by name, and their values: part of the cache key.
@@ -267,6 +269,8 @@ pub struct Endpoints {
     pub revocation: Option<EndpointUrl>,
     /// RFC 7591 section 3.
     pub registration: Option<EndpointUrl>,
+    /// The server's public keys (RFC 7517 section 5).
+    pub jwks: Option<EndpointUrl>,
 }
 
 /// How a client authenticates at the token endpoint. The names are IANA's, but for the raw form.
@@ -309,8 +313,35 @@ pub struct Authorization {
     pub issuer: Option<String>,
     /// Whether a redirect without `iss` is refused (RFC 9207 section 2.4).
     pub iss_required: bool,
+    /// How the answer comes back, if not in the query.
+    pub response_mode: Option<ResponseMode>,
     /// Further parameters of the authorization request.
     pub parameters: Vec<(String, String)>,
+}
+
+/// How the answer to an authorization request comes back (`response_mode`).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum ResponseMode {
+    /// In the query of the redirect URI: what servers do unless told.
+    Query,
+    /// In the body of a POST (OAuth 2.0 Form Post Response Mode).
+    FormPost,
+    /// Signed, in the server's usual way for a code (JARM section 2.3.4).
+    Jwt,
+    /// Signed, in the query (JARM section 2.3.1).
+    QueryJwt,
+    /// Signed, in the body of a POST (JARM section 2.3.3).
+    FormPostJwt,
+}
+
+/// What signs the answers to authorization requests.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum ResponseAlgorithm {
+    /// One of the server's keys.
+    Key(Algorithm),
+    /// The client secret (HS256).
+    Hs256,
 }
 
 /// How a token is put on an API request.
@@ -402,6 +433,7 @@ impl Config {
             authorization_details: given.authorization_details()?,
             pushed_authorization: given.boolean("pushed_authorization")?,
             request_object: given.boolean("request_object")?.unwrap_or(false),
+            authorization_signed_response_alg: given.response_algorithm()?,
             redirect_uri: given.checked("redirect_uri", check_absolute_uri)?,
             identity: variables.identity(),
             known_scopes: None,
@@ -434,6 +466,9 @@ impl Config {
         }
         if grant == Grant::AuthorizationCode {
             config.authorization = variables.authorization(allow_loopback_http)?;
+            if let (Some(mode), Some(authorization)) = (given.response_mode()?, &mut config.authorization) {
+                authorization.response_mode = Some(mode);
+            }
         }
         given.credentials(&mut config, variables.issuer_of_authorization(allow_loopback_http)?)?;
         config.check()?;
@@ -472,6 +507,7 @@ impl Config {
                 "has nowhere to push to: the profile names neither `endpoints.pushed_authorization_request` nor `discovery`",
             );
         }
+        self.check_signed_answers()?;
         if self.signing_key.is_some()
             && self.credential != Credential::Key
             && !self.request_object
@@ -480,6 +516,47 @@ impl Config {
             return refuse("signing_key", "has no use here: set `client_auth` to `private_key_jwt`, or leave it out");
         }
         Ok(())
+    }
+
+    /// Signed answers are of use only if there is something to check them by (JARM section 2.4).
+    fn check_signed_answers(&self) -> Result<(), Error> {
+        let algorithm = self.authorization_signed_response_alg;
+        let refuse = |name: &str, why: &str| Err(Place::option(name).error(why));
+        if !self.wants_signed_answers() {
+            return match algorithm {
+                Some(_) => refuse(
+                    "authorization_signed_response_alg",
+                    "has no use without signed answers: set `response_mode` to `jwt`",
+                ),
+                None => Ok(()),
+            };
+        }
+        if self.authorization.as_ref().is_some_and(|authorization| authorization.issuer.is_none()) {
+            return refuse(
+                "response_mode",
+                "asks for signed answers, and the profile names no issuer to compare them with: name it in `authorization.issuer`",
+            );
+        }
+        match (algorithm, &self.credential) {
+            (Some(ResponseAlgorithm::Hs256), Credential::Secret(secret)) if secret.expose().len() >= SECRET_LEAST => {
+                Ok(())
+            }
+            (Some(ResponseAlgorithm::Hs256), _) => refuse(
+                "authorization_signed_response_alg",
+                "is `HS256`, which needs a `client_secret` of at least 32 bytes (RFC 7518 section 3.2): have the server sign with a key",
+            ),
+            _ if self.endpoints.jwks.is_none() && self.discovery.is_none() => refuse(
+                "response_mode",
+                "asks for signed answers, and there are no keys to check them with: the profile names neither `endpoints.jwks` nor `discovery`",
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether answers to authorization requests have to be signed.
+    pub(crate) fn wants_signed_answers(&self) -> bool {
+        let mode = self.authorization.as_ref().and_then(|authorization| authorization.response_mode);
+        mode.is_some_and(ResponseMode::is_signed)
     }
 
     /// Checks a client secret that a function of the host's gave.
@@ -613,6 +690,65 @@ impl Algorithm {
     }
 }
 
+/// What a public key for an algorithm looks like (RFC 7518 section 6, RFC 8037 section 2).
+pub(crate) struct KeyShape {
+    /// `kty`
+    pub(crate) kind: &'static str,
+    /// `crv`
+    pub(crate) curve: Option<&'static str>,
+    /// What its thumbprint is made from, in that order (RFC 7638 section 3.2).
+    pub(crate) members: &'static [&'static str],
+    /// The length of a coordinate; of a modulus the least, since a shorter one is weak. In bytes.
+    pub(crate) size: usize,
+}
+
+impl Algorithm {
+    pub(crate) const fn key_shape(self) -> KeyShape {
+        const EC: &[&str] = &["crv", "kty", "x", "y"];
+        let (kind, curve, members, size): (_, _, &[&str], _) = match self {
+            Self::Es256 => ("EC", Some("P-256"), EC, 32),
+            Self::Es384 => ("EC", Some("P-384"), EC, 48),
+            Self::EdDsa => ("OKP", Some("Ed25519"), &["crv", "kty", "x"], 32),
+            Self::Rs256 | Self::Ps256 => ("RSA", None, &["e", "kty", "n"], 256),
+        };
+        KeyShape { kind, curve, members, size }
+    }
+}
+
+impl ResponseMode {
+    /// Every mode by its name.
+    pub(crate) const ALL: &[(&str, Self)] = &[
+        ("query", Self::Query),
+        ("form_post", Self::FormPost),
+        ("jwt", Self::Jwt),
+        ("query.jwt", Self::QueryJwt),
+        ("form_post.jwt", Self::FormPostJwt),
+    ];
+
+    /// Its name in requests and metadata.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(_, known)| *known == self).map_or("", |(name, _)| name)
+    }
+
+    /// Whether the answer is a JWT (JARM).
+    #[must_use]
+    pub const fn is_signed(self) -> bool {
+        matches!(self, Self::Jwt | Self::QueryJwt | Self::FormPostJwt)
+    }
+}
+
+impl ResponseAlgorithm {
+    /// Its name in JOSE headers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Key(algorithm) => algorithm.as_str(),
+            Self::Hs256 => "HS256",
+        }
+    }
+}
+
 impl Method {
     /// Its name on the wire.
     #[must_use]
@@ -663,6 +799,7 @@ pub(crate) const OPTIONS: &[&str] = &[
     "assertion_typ",
     "audience",
     "authorization_details",
+    "authorization_signed_response_alg",
     "certificate_bound",
     "client_assertion_provided",
     "client_auth",
@@ -680,6 +817,7 @@ pub(crate) const OPTIONS: &[&str] = &[
     "request_timeout",
     "requested_token_type",
     "resource",
+    "response_mode",
     "scope",
     "signing_key",
     "store",

@@ -4,6 +4,7 @@
 //! proofs), write the intent, send, tell the host of a new refresh token, save, settle. What a configuration does not need is
 //! left out.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -17,6 +18,7 @@ use crate::errand::Question;
 use crate::error::{Error, ErrorCode};
 use crate::event::{Ask, FailureKind, Received, StoreResult, Want};
 use crate::exchange::{Beside, Exchange, TokenRequest};
+use crate::jarm::SignedAnswer;
 use crate::jwt::UnsignedJwt;
 use crate::machine::{Arrived, Core, Turn, closed, make_held};
 use crate::notice::{NoticeKind, Reason};
@@ -76,6 +78,8 @@ pub(crate) struct Work {
     request: Option<TokenRequest>,
     /// What a person has yet to agree to.
     poll: Option<Polling>,
+    /// What the browser brought, until it is known to be the server's word: then it is `request`.
+    answer: Option<Box<SignedAnswer>>,
 }
 
 impl Work {
@@ -85,6 +89,11 @@ impl Work {
 
     pub(crate) fn exchange(want: &Want, request: TokenRequest) -> Self {
         Self { request: Some(request), ..Self::new(want, Reason::Exchanged) }
+    }
+
+    /// The same for a signed answer.
+    pub(crate) fn check(want: &Want, answer: SignedAnswer) -> Self {
+        Self { answer: Some(Box::new(answer)), ..Self::new(want, Reason::Exchanged) }
     }
 
     pub(crate) fn poll(want: &Want, poll: Polling) -> Self {
@@ -100,6 +109,7 @@ impl Work {
             insists: false,
             request: None,
             poll: None,
+            answer: None,
         }
     }
 
@@ -137,6 +147,10 @@ pub(crate) enum What {
     Metadata(MetadataRequest),
     Given(Ingredient),
     Signature(Ingredient, UnsignedJwt),
+    /// The server's keys. Nobody's flight either.
+    Keys,
+    /// Whether the server signed what the browser brought.
+    Verification,
     Rotated,
     Lock,
     Release,
@@ -154,7 +168,7 @@ pub(crate) enum What {
 const LATE: usize = 64;
 
 impl Operations {
-    fn add(&mut self, flight: FlightId, until: i64, what: What) -> OpId {
+    pub(crate) fn add(&mut self, flight: FlightId, until: i64, what: What) -> OpId {
         self.count = self.count.saturating_add(1);
         let op = OpId(self.count);
         self.ends.insert((until, op));
@@ -175,7 +189,8 @@ impl Operations {
 
     /// What is under way for a flight alone: the server's metadata is everybody's.
     fn of(&self, flight: FlightId) -> Vec<OpId> {
-        let is_its_own = |pending: &Pending| pending.flight == flight && !matches!(pending.what, What::Metadata(_));
+        let is_its_own =
+            |pending: &Pending| pending.flight == flight && !matches!(pending.what, What::Metadata(_) | What::Keys);
         self.pending.iter().filter(|(_, pending)| is_its_own(pending)).map(|(op, _)| *op).collect()
     }
 
@@ -259,12 +274,33 @@ impl Core {
     }
 
     fn begin(&mut self, id: FlightId, turn: &mut Turn<'_>) {
+        if self.unchecked_answer(id).is_some() {
+            self.gather(id, turn);
+            return;
+        }
         let is_poll = self.flights.get(&id).is_some_and(|flight| flight.work.poll.is_some());
         // Nobody else's token comes of a poll, and it may go on for minutes.
         if self.config.store.is_some() && !is_poll {
             self.lock(id, turn);
         } else {
             self.gather(id, turn);
+        }
+    }
+
+    /// What the browser brought, while it is not known whose word that is.
+    pub(crate) fn unchecked_answer(&self, id: FlightId) -> Option<&SignedAnswer> {
+        self.flights.get(&id)?.work.answer.as_deref()
+    }
+
+    pub(crate) fn take_unchecked_answer(&mut self, id: FlightId) -> Option<SignedAnswer> {
+        self.flights.get_mut(&id)?.work.answer.take().map(|answer| *answer)
+    }
+
+    /// The answer was the server's word: its code is exchanged.
+    pub(crate) fn go_on_with(&mut self, id: FlightId, request: TokenRequest, turn: &mut Turn<'_>) {
+        if let Some(flight) = self.flights.get_mut(&id) {
+            flight.work.request = Some(request);
+            self.begin(id, turn);
         }
     }
 
@@ -419,6 +455,7 @@ impl Core {
             What::Send { exchange, started } => (exchange, started),
             What::Ask(question) => return self.question_answered(id, question, response, turn),
             What::Metadata(request) => return self.metadata_answered(id, request, response, turn),
+            What::Keys => return self.keys_answered(&response, turn),
             _ => return,
         };
         let config = self.config.clone();
@@ -458,6 +495,14 @@ impl Core {
             }
             What::Ask(question) => self.fail(id, lost(kind, question.server()), turn),
             What::Metadata(request) => self.metadata_lost(id, request, lost(kind, "the server's metadata"), turn),
+            What::Keys => self.keys_are_here(Some(lost(kind, "the server that tells its keys")), turn),
+            What::Verification => {
+                let error = Error::new(
+                    ErrorCode::HostError,
+                    "the host could not check the server's signature: see its own error",
+                );
+                self.fail(id, passing(error), turn);
+            }
             What::Given(ingredient) => {
                 let error = Error::new(
                     ErrorCode::HostError,
@@ -514,9 +559,10 @@ impl Core {
         }
     }
 
-    /// A signature of the server's was checked. Nothing is ever waiting for one: no option of this version asks for it.
-    pub(crate) fn verified(&mut self, op: OpId, _valid: bool, _turn: &mut Turn<'_>) {
-        drop(self.operations.take(op));
+    pub(crate) fn verified(&mut self, op: OpId, valid: bool, turn: &mut Turn<'_>) {
+        if let Some(Pending { flight: id, what: What::Verification, .. }) = self.operations.take(op) {
+            self.answer_checked(id, valid, turn);
+        }
     }
 
     /// A token came. What came with it is made safe before anybody gets it.

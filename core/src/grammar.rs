@@ -131,6 +131,7 @@ pub(crate) const RESERVED: &[(&str, &str)] = &[
     ("request_uri", ""),
     ("requested_token_type", ""),
     ("resource", "resource"),
+    ("response_mode", "response_mode"),
     ("response_type", ""),
     ("scope", "scope"),
     ("state", ""),

@@ -83,6 +83,30 @@ impl<'a> Object<'a> {
     }
 }
 
+impl<'a> Object<'a> {
+    /// The objects of an array. Anything else in it is an error.
+    pub(crate) fn objects(&self, name: &str) -> Result<Option<Vec<Self>>, Fault> {
+        let mut found = self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| *value);
+        let (text, None) = (
+            match found.next() {
+                Some(Raw::Array(text)) => text,
+                Some(_) => return Err(Fault::NoObjectOnPath),
+                None => return Ok(None),
+            },
+            found.next(),
+        ) else {
+            return Err(Fault::Repeated);
+        };
+        let mut texts = Vec::new();
+        Scanner { rest: text, members: 0 }.array(1, |item| texts.push(item))?;
+        let read = |item| match item {
+            Raw::Object(text) => Self::parse(text),
+            _ => Err(Fault::NoObjectOnPath),
+        };
+        texts.into_iter().map(read).collect::<Result<_, _>>().map(Some)
+    }
+}
+
 /// A value whose syntax was checked.
 #[derive(Clone, Copy)]
 enum Raw<'a> {

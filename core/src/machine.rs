@@ -17,6 +17,7 @@ use crate::errand::{Errand, Results};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Ask, Event, Renewed, Want};
 use crate::flight::{Flight, Operations, Work};
+use crate::jwks::ServerKeys;
 use crate::notice::{Notice, NoticeKind, Reason};
 use crate::proof::Servers;
 use crate::response::Verdict;
@@ -45,6 +46,7 @@ pub struct Core {
     pub(crate) results: Results,
     pub(crate) discovered: Discovered,
     pub(crate) servers: Servers,
+    pub(crate) server_keys: ServerKeys,
     pub(crate) used_states: UsedStates,
     last: Option<Now>,
     /// The part of the jitter that is ours, drawn once.
@@ -92,6 +94,7 @@ impl Core {
             results: Results::default(),
             discovered: Discovered::new(&config),
             servers: Servers::default(),
+            server_keys: ServerKeys::default(),
             used_states: UsedStates::default(),
             last: None,
             jitter: None,
@@ -637,6 +640,7 @@ impl Core {
         self.errands.clear();
         self.results = Results::default();
         self.discovered.forget_requests();
+        self.server_keys.forget_requests();
         self.jitter = Some(draw(turn.entropy));
         self.owner = None;
         let shared_store = self.config.store.is_some();

@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::str;
 
-use crate::config::{Algorithm, ClientAuth, Config, Credential, Grant};
+use crate::config::{Algorithm, ClientAuth, Config, Credential, Grant, ResponseAlgorithm};
 use crate::error::{Error, ErrorCode};
 use crate::json::{Object, Value};
 use crate::profile::MetadataForm;
@@ -24,6 +24,9 @@ pub(crate) struct Metadata {
     introspection: Option<EndpointUrl>,
     revocation: Option<EndpointUrl>,
     registration: Option<EndpointUrl>,
+    jwks: Option<EndpointUrl>,
+    response_modes: Option<Vec<String>>,
+    response_algorithms: Option<Vec<String>>,
     /// The names of the ways to authenticate.
     client_auth: Vec<String>,
     signing_algorithms: Option<Vec<String>>,
@@ -117,6 +120,10 @@ impl Metadata {
             introspection: url("introspection_endpoint")?,
             revocation: url("revocation_endpoint")?,
             registration: url("registration_endpoint")?,
+            // Who has no use for the keys is not stopped by a slip in their address.
+            jwks: if config.wants_signed_answers() { url("jwks_uri")? } else { None },
+            response_modes: list("response_modes_supported"),
+            response_algorithms: list("authorization_signing_alg_values_supported"),
             // RFC 8414 section 2 (STD-66).
             client_auth: list("token_endpoint_auth_methods_supported")
                 .unwrap_or_else(|| [ClientAuth::BasicForm.as_str().to_owned()].into()),
@@ -156,9 +163,11 @@ impl Metadata {
             ("introspection", &mut endpoints.introspection, &self.introspection),
             ("revocation", &mut endpoints.revocation, &self.revocation),
             ("registration", &mut endpoints.registration, &self.registration),
+            ("jwks", &mut endpoints.jwks, &self.jwks),
         ] {
             *ours = agreed(name, ours.take(), theirs)?;
         }
+        self.check_signed_answers(&config)?;
         if self.require_pushed {
             if config.pushed_authorization == Some(false) {
                 return Err(unusable(
@@ -175,6 +184,36 @@ impl Metadata {
         self.choose_client_auth(&mut config)?;
         self.choose_algorithm(&mut config)?;
         Ok(config)
+    }
+
+    /// What the configuration asks for, the server offers (JARM section 4).
+    fn check_signed_answers(&self, config: &Config) -> Result<(), Error> {
+        let Some(mode) = config.authorization.as_ref().and_then(|authorization| authorization.response_mode) else {
+            return Ok(());
+        };
+        let lacks = |known: &Option<Vec<String>>, name: &str| {
+            known.as_ref().is_some_and(|known| !known.iter().any(|known| known == name))
+        };
+        if lacks(&self.response_modes, mode.as_str()) {
+            return Err(unusable(&format!(
+                "does not offer the response mode `{}`: set another `response_mode`",
+                mode.as_str()
+            )));
+        }
+        if !mode.is_signed() {
+            return Ok(());
+        }
+        let algorithm = config.authorization_signed_response_alg;
+        if let Some(algorithm) = algorithm.filter(|algorithm| lacks(&self.response_algorithms, algorithm.as_str())) {
+            return Err(unusable(&format!(
+                "offers no answers that are signed with `{}`: set another `authorization_signed_response_alg`",
+                algorithm.as_str()
+            )));
+        }
+        if algorithm != Some(ResponseAlgorithm::Hs256) && config.endpoints.jwks.is_none() {
+            return Err(unusable("names no `jwks_uri`, and signed answers can't be checked without it"));
+        }
+        Ok(())
     }
 
     /// The way to authenticate: the user's own if the server takes it, or the first that both know (STD-136).

@@ -91,6 +91,8 @@ policy! {
     metadata_lifetime: i64, Seconds = 86_400_000, 60_000 to 2_592_000_000;
     /// How long a token in hand is used without a look at the shared store.
     store_check: i64, Seconds = 60_000, 1 to 3_600_000;
+    /// How long the server's keys are used before they are read again (JARM section 2.4).
+    jwks_lifetime: i64, Seconds = 3_600_000, 1_000 to 2_592_000_000;
     /// How long the shared store may take for one command.
     store_timeout: i64, Seconds = 1_000, 1 to 60_000;
     /// The longest answer that is read, in bytes.

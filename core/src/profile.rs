@@ -12,7 +12,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::config::{ClientAuth, Grant, Method};
+use crate::config::{ClientAuth, Grant, Method, ResponseMode};
 use crate::document::{self, Kind, Place};
 use crate::error::Error;
 use crate::grammar;
@@ -126,6 +126,7 @@ pub(crate) struct AuthorizationRequest {
     pub(crate) endpoint: Option<(Template, Place)>,
     pub(crate) issuer: Option<(Template, Place)>,
     pub(crate) iss_required: bool,
+    pub(crate) response_mode: Option<ResponseMode>,
     pub(crate) parameters: Vec<(String, Template)>,
 }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use crate::config::{Algorithm, Dpop};
+use crate::config::{Algorithm, Dpop, KeyShape};
 use crate::document::Field;
 use crate::error::Error;
 use crate::grammar;
@@ -103,12 +103,7 @@ pub(crate) fn public_key(field: Field<'_>, algorithm: Algorithm) -> Result<Strin
             texts.insert(name, field.filled()?);
         }
     }
-    let (kind, curve, names): (_, _, &[&str]) = match algorithm {
-        Algorithm::Es256 => ("EC", Some("P-256"), &["crv", "kty", "x", "y"]),
-        Algorithm::Es384 => ("EC", Some("P-384"), &["crv", "kty", "x", "y"]),
-        Algorithm::EdDsa => ("OKP", Some("Ed25519"), &["crv", "kty", "x"]),
-        Algorithm::Rs256 | Algorithm::Ps256 => ("RSA", None, &["e", "kty", "n"]),
-    };
+    let KeyShape { kind, curve, members: names, size } = algorithm.key_shape();
     let is = |name: &str, wanted: &str| texts.get(name).is_some_and(|text| text == wanted);
     if !is("kty", kind) || curve.is_some_and(|curve| !is("crv", curve)) {
         let wanted =
@@ -124,7 +119,7 @@ pub(crate) fn public_key(field: Field<'_>, algorithm: Algorithm) -> Result<Strin
         if !matches!(*name, "crv" | "kty") && bytes.is_empty() {
             return Err(place.member(name).error("is not base64url without padding (RFC 7515 section 2)"));
         }
-        if *name == "n" && bytes.len() < 256 {
+        if *name == "n" && bytes.len() < size {
             return Err(place.member(name).error("is shorter than 2048 bits, which is weak: use a longer key"));
         }
         jwk.push(format!("\"{name}\":\"{text}\""));

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use super::{
     Algorithm, AssertionRules, ClientAuth, Config, Credential, Dpop, Exchanged, Grant, GrantAssertion, OPTIONS,
-    SigningKey, StoreConfig, check_absolute_uri, check_credential, missing,
+    ResponseAlgorithm, ResponseMode, SigningKey, StoreConfig, check_absolute_uri, check_credential, missing,
 };
 use crate::assertion::SECRET_LEAST;
 use crate::document::{self, Field, Kind, Object, Place, Value};
@@ -91,6 +91,8 @@ impl<'a> Given<'a> {
             ("redirect_uri", is_authorized, "leave it out"),
             ("pushed_authorization", is_authorized, "leave it out"),
             ("request_object", is_authorized, "leave it out"),
+            ("response_mode", is_authorized, "leave it out"),
+            ("authorization_signed_response_alg", is_authorized, "leave it out"),
             ("subject_token_provided", is_exchange, "set `grant` to `token_exchange`"),
             ("subject_token_type", is_exchange, "set `grant` to `token_exchange`"),
             ("actor_token_provided", is_exchange, "set `grant` to `token_exchange`"),
@@ -153,6 +155,18 @@ impl<'a> Given<'a> {
     /// What is asked for in detail (RFC 9396 section 2).
     pub(super) fn authorization_details(&mut self) -> Result<Option<String>, Error> {
         self.take_one("authorization_details").map(authorization_details).transpose()
+    }
+
+    /// How the answer to an authorization request comes back.
+    pub(super) fn response_mode(&mut self) -> Result<Option<ResponseMode>, Error> {
+        self.take_one("response_mode").map(|field| field.one_of(ResponseMode::ALL)).transpose()
+    }
+
+    /// What it is signed with.
+    pub(super) fn response_algorithm(&mut self) -> Result<Option<ResponseAlgorithm>, Error> {
+        let keys = Algorithm::ALL.iter().map(|(name, algorithm)| (*name, ResponseAlgorithm::Key(*algorithm)));
+        let choices: Vec<_> = keys.chain([("HS256", ResponseAlgorithm::Hs256)]).collect();
+        self.take_one("authorization_signed_response_alg").map(|field| field.one_of(&choices)).transpose()
     }
 
     /// What is exchanged for what.

@@ -122,6 +122,7 @@ impl<'p> Variables<'p> {
             introspection: read("introspection")?,
             revocation: read("revocation")?,
             registration: read("registration")?,
+            jwks: read("jwks")?,
         })
     }
 
@@ -220,6 +221,7 @@ impl<'p> Variables<'p> {
                 endpoint: None,
                 issuer: Some(discovery.issuer),
                 iss_required: false,
+                response_mode: None,
                 parameters: Vec::new(),
             }));
         };
@@ -231,6 +233,7 @@ impl<'p> Variables<'p> {
         Ok(Some(Authorization {
             endpoint: endpoint.transpose()?.flatten(),
             iss_required: request.iss_required && issuer.is_some(),
+            response_mode: request.response_mode,
             issuer,
             parameters: self.parameters(&request.parameters)?,
         }))

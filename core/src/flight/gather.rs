@@ -55,6 +55,10 @@ impl Core {
         if !self.is_metadata_here(id, turn) {
             return;
         }
+        if self.unchecked_answer(id).is_some() {
+            self.check_answer(id, turn);
+            return;
+        }
         match self.missing_ingredient(id) {
             Some(ingredient) => self.ask_for(id, ingredient, turn),
             None if self.errands.contains_key(&id) => self.run_errand(id, turn),

@@ -59,6 +59,8 @@ impl Core {
             | What::Metadata(_)
             | What::Given(_)
             | What::Signature(..)
+            | What::Keys
+            | What::Verification
             | What::Rotated => {}
         }
     }

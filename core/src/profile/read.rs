@@ -12,7 +12,7 @@ use super::{
     ApiToken, AssertionRules, Attach, AuthorizationRequest, CLIENT_AUTH, Discovery, Format, GRANTS, Meaning,
     MetadataForm, Profile, ScopeRules, Template, TokenRequest, Variable, standard_answer,
 };
-use crate::config::{ClientAuth, Grant, Method, OPTIONS};
+use crate::config::{ClientAuth, Grant, Method, OPTIONS, ResponseMode};
 use crate::document::{self, Field, Place, Value, near};
 use crate::error::Error;
 use crate::grammar;
@@ -275,6 +275,7 @@ impl Templates<'_> {
             endpoint: self.read_endpoint(&mut object, is_discovered)?,
             issuer: object.take("issuer").map(|field| self.read_url(field)).transpose()?,
             iss_required: object.take("iss_required").map_or(Ok(false), Field::boolean)?,
+            response_mode: object.take("response_mode").map(|field| field.one_of(ResponseMode::ALL)).transpose()?,
             parameters: self.read_parameters(object.take("parameters"))?,
         };
         if request.iss_required && request.issuer.is_none() {
@@ -667,6 +668,7 @@ const ENDPOINTS: &[&str] = &[
     "introspection",
     "revocation",
     "registration",
+    "jwks",
 ];
 
 const FORMS: &[(&str, MetadataForm)] =

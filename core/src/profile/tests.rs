@@ -480,11 +480,13 @@ fn full() -> Value {
             "introspection": "{base_url}/introspect",
             "revocation": "{base_url}/revoke",
             "registration": "{base_url}/register",
+            "jwks": "{base_url}/jwks",
         },
         "authorization": {
             "endpoint": "{base_url}/authorize",
             "issuer": "{base_url}",
             "iss_required": true,
+            "response_mode": "form_post.jwt",
             "parameters": {"access_type": "offline"},
         },
         "attach": {"header": "{auth_header}", "scheme": "Bearer", "headers": {"X-Tenant": "{tenant}"}, "insecure_query": "token"},
