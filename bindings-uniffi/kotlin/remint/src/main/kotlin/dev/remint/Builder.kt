@@ -192,8 +192,15 @@ public class Builder internal constructor(profile: String) {
      */
     public fun backgroundRefresh(backgroundRefresh: Boolean): Builder = variable("aside", backgroundRefresh)
 
-    /** A store that several processes share. Without one, tokens are kept in memory. */
+    /** A store that several processes share: a [FileStore], one of `remint-redis`, or your own. Without one, tokens are kept in memory. */
     public fun store(store: Store): Builder = variable("store", true).also { this.store = store }
+
+    /**
+     * The keys that records of the store are encrypted with: the first one writes, all of them read, so that a key can be replaced without a pause.
+     * Without any, whoever reads the store has the tokens.
+     */
+    public fun storeKeys(vararg storeKeys: StoreKey): Builder =
+        variable("store_keys", storeKeys.map { mapOf("id" to it.id, "key" to it.key) })
 
     /** Called with each notice: what happened, never a secret. It must not block; what it throws is logged. */
     public fun onNotice(onNotice: Consumer<Notice>): Builder = apply { this.onNotice = onNotice }
@@ -217,11 +224,18 @@ public class Builder internal constructor(profile: String) {
             throw misuse("the options `proxy`, `sslContext` and `trustManager` are for the default transport: leave them out, or `http`")
         }
         val keys = listOfNotNull(signingKey?.let { it.name to it }, dpop?.let { it.dpopName to it }).toMap()
+        val shared = store?.let { SharedStore(it, clock, executor) }
         val host = Host(
-            http ?: defaultTransport(executor), executor, clock, random, clientSecret, clientAssertion, grants, keys, certificate, store, onNotice,
+            http ?: defaultTransport(executor), executor, clock, random, clientSecret, clientAssertion, grants, keys, certificate, shared, onNotice,
         )
-        val members = options.entries.joinToString(",", "{", "}") { (name, value) -> "${toJson(name, name)}:${toJson(name, value)}" }
+        val members = (options + checks()).entries.joinToString(",", "{", "}") { (name, value) -> "${toJson(name, name)}:${toJson(name, value)}" }
         return Driver(NativeLibrary.newCore(members), host)
+    }
+
+    /** Nobody tells a file store what others write: it is looked at more often, unless the user says how often. */
+    private fun checks(): Map<String, Any?> {
+        val policy = options["policy"] as? Map<*, *> ?: emptyMap<String, Any>()
+        return if (store is FileStore && STORE_CHECK !in policy) mapOf("policy" to policy + (STORE_CHECK to FILE_CHECK)) else emptyMap()
     }
 
     private fun defaultTransport(executor: Executor): Transport {
@@ -254,6 +268,8 @@ public class Builder internal constructor(profile: String) {
 
     private companion object {
         val SECURE_RANDOM = SecureRandom()
+        const val STORE_CHECK = "store_check"
+        val FILE_CHECK: Duration = Duration.ofMillis(500)
     }
 }
 

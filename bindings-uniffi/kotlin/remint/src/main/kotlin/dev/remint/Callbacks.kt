@@ -1,7 +1,5 @@
 package dev.remint
 
-import dev.remint.core.StoreCommand
-import dev.remint.core.StoreResult
 import kotlinx.coroutines.runBlocking
 
 /**
@@ -35,15 +33,4 @@ public fun interface TokenSupplier {
         @JvmSynthetic
         public fun suspending(get: suspend (subject: String?) -> String): TokenSupplier = TokenSupplier { subject -> runBlocking { get(subject) } }
     }
-}
-
-/**
- * A store that several processes share, for tokens that more than one of them may renew.
- *
- * Its records are opaque and secret. The types of its commands belong to the advanced package `dev.remint.core`, and
- * are not covered by semantic versioning.
- */
-public fun interface Store {
-    /** Carries out one [command] for [key]. It runs on the client's executor and may block. */
-    public fun handle(key: String, command: StoreCommand): StoreResult
 }

@@ -12,6 +12,7 @@ import dev.remint.core.Secret
 import dev.remint.core.SecretBytes
 import dev.remint.core.Step
 import dev.remint.core.Want
+import java.lang.ref.WeakReference
 import java.nio.ByteBuffer
 import java.nio.charset.CharacterCodingException
 import java.time.Duration
@@ -64,7 +65,7 @@ internal class Host(
     val grants: Grants,
     val keys: Map<String, SigningKey>,
     val certificate: ClientCertificate?,
-    val store: Store?,
+    val store: SharedStore?,
     val onNotice: Consumer<Notice>?,
 )
 
@@ -118,7 +119,7 @@ internal class Driver(private val core: Core, private val host: Host) {
     /** No new work. The future is done when what was under way has ended. */
     fun close(): CompletableFuture<Void> {
         handle(Event.Close)
-        return ended()
+        return CompletableFuture.allOf(ended(), host.store?.close() ?: CompletableFuture.completedFuture(null))
     }
 
     /** Shows a notice. Whatever the user's function does with it, nothing here depends on it. */
@@ -216,15 +217,21 @@ internal class Driver(private val core: Core, private val host: Host) {
             is Operation.Provide -> call(operation.op, operation.flight, operation.until) {
                 Event.Provided(operation.op, provide(operation.what))
             }
-            is Operation.Store -> call(operation.op, operation.flight, operation.until) {
-                val store = host.store ?: throw misuse("there is no `store` that could answer")
-                Event.Stored(operation.op, store.handle(operation.key, operation.command))
-            }
+            is Operation.Store -> store(operation)
             is Operation.Sign -> sign(operation, host.keys[operation.key])
-            is Operation.Verify -> call(operation.op, operation.flight, operation.until) {
-                throw misuse("no option of this client leads to a signature that could be checked")
+            // As with a key in memory: another thread would take longer.
+            is Operation.Verify -> call(operation.op, operation.flight, operation.until, Executor(Runnable::run)) {
+                Event.Verified(operation.op, operation.run { isSignature(key, alg, input.expose(), signature) })
             }
         }
+    }
+
+    private fun store(operation: Operation.Store) = call(operation.op, operation.flight, operation.until) {
+        val store = host.store ?: throw misuse("there is no `store` that could answer")
+        store.listen(News(this))
+        val (result, failed) = store.answer(operation.key, operation.command)
+        blame(operation.flight, failed)
+        Event.Stored(operation.op, result)
     }
 
     private fun sign(operation: Operation.Sign, key: SigningKey?) {
@@ -291,10 +298,12 @@ internal class Driver(private val core: Core, private val host: Host) {
             alarm.close()
             try {
                 val isFirst = isReported.compareAndSet(false, true)
+                // What the store threw is not why a server then says no.
+                if (thrown == null && event !is Event.Stored) blame(flightId, null)
                 // Late or not: there may be a new refresh token in it.
                 val error = thrown?.unwrapped() ?: runCatching { ask(event) }.exceptionOrNull()
                 if (isFirst && error != null) {
-                    lock.withLock { flights[flightId]?.cause = error }
+                    blame(flightId, error)
                     handle(Event.Failed(op, if (error is Exception) kindOf(error) else FailureKind.ABANDONED))
                 }
             } finally {
@@ -303,8 +312,20 @@ internal class Driver(private val core: Core, private val host: Host) {
         }
     }
 
+    /** What the flight's end will be put down to, if it ends with this operation. */
+    private fun blame(flightId: String, cause: Throwable?) = lock.withLock { flights[flightId]?.cause = cause }
+
     /** Calls [task] at a point of the boot clock, never earlier; closing the result cancels it. */
     private fun at(until: Long, task: Runnable): AutoCloseable = Alarm(until, task).apply { arm() }
+
+    /** What the store tells a client that somebody still has: it does not keep one that nobody has. */
+    private class News(driver: Driver) : Consumer<String?> {
+        private val told = WeakReference(driver)
+
+        override fun accept(key: String?) {
+            told.get()?.handle(Event.Changed(key))
+        }
+    }
 
     /** A flight in the air: done when it has landed, with the host's own error if that ended it. */
     private class Flight : CompletableFuture<Throwable?>() {

@@ -26,6 +26,7 @@ import java.security.spec.NamedParameterSpec
 import java.security.spec.PKCS8EncodedKeySpec
 import java.security.spec.RSAPrivateCrtKeySpec
 import java.security.spec.RSAPublicKeySpec
+import java.security.spec.X509EncodedKeySpec
 import java.util.Base64
 import javax.crypto.KeyAgreement
 
@@ -133,31 +134,45 @@ internal fun membersOfJwk(jwk: String): Map<String, String> = try {
 }
 
 /** The pair that a private JSON Web Key is (RFC 7518 section 6, RFC 8037 section 2). */
-internal fun keyPairOfJwk(members: Map<String, String>): KeyPair {
-    fun bytes(name: String) = Base64.getUrlDecoder().decode(members[name] ?: throw misuse("the JWK has no `$name`: a private key is needed, with all of its members"))
-    fun number(name: String) = BigInteger(1, bytes(name))
-    try {
-        return when (members["kty"]) {
-            "RSA" -> {
-                val (n, e) = number("n") to number("e")
-                val factory = KeyFactory.getInstance("RSA")
-                val private = RSAPrivateCrtKeySpec(n, e, number("d"), number("p"), number("q"), number("dp"), number("dq"), number("qi"))
-                KeyPair(factory.generatePublic(RSAPublicKeySpec(n, e)), factory.generatePrivate(private))
-            }
-            "EC" -> {
-                val curve = requireNotNull(NAMES[members["crv"]])
-                val params = AlgorithmParameters.getInstance("EC").apply { init(ECGenParameterSpec(curve)) }.getParameterSpec(ECParameterSpec::class.java)
-                val factory = KeyFactory.getInstance("EC")
-                val point = ECPoint(number("x"), number("y"))
-                KeyPair(factory.generatePublic(ECPublicKeySpec(point, params)), factory.generatePrivate(ECPrivateKeySpec(number("d"), params)))
-            }
-            "OKP" -> ed25519(bytes("d")).also { require(jwkOf(it.public)["x"] == members["x"]) }
-            else -> throw misuse("the JWK's `kty` is not supported: use EC (P-256, P-384), OKP (Ed25519) or RSA")
+internal fun keyPairOfJwk(members: Map<String, String>): KeyPair = readingJwk {
+    val jwk = Jwk(members)
+    when (members["kty"]) {
+        "RSA" -> {
+            val private = jwk.run { RSAPrivateCrtKeySpec(number("n"), number("e"), number("d"), number("p"), number("q"), number("dp"), number("dq"), number("qi")) }
+            KeyPair(publicKeyOfJwk(members), KeyFactory.getInstance("RSA").generatePrivate(private))
         }
-    } catch (refused: Exception) {
-        if (refused is GeneralSecurityException || refused is IllegalArgumentException) throw misuse("the JWK cannot be read: P-256, P-384, Ed25519 and RSA are supported")
-        throw refused
+        "EC" -> KeyPair(publicKeyOfJwk(members), KeyFactory.getInstance("EC").generatePrivate(ECPrivateKeySpec(jwk.number("d"), jwk.curve())))
+        "OKP" -> ed25519(jwk.bytes("d")).also { require(jwkOf(it.public)["x"] == members["x"]) }
+        else -> throw misuse("the JWK's `kty` is not supported: use EC (P-256, P-384), OKP (Ed25519) or RSA")
     }
+}
+
+/** The key that a public JSON Web Key is. */
+internal fun publicKeyOfJwk(members: Map<String, String>): PublicKey = readingJwk {
+    val jwk = Jwk(members)
+    when (members["kty"]) {
+        "RSA" -> KeyFactory.getInstance("RSA").generatePublic(RSAPublicKeySpec(jwk.number("n"), jwk.number("e")))
+        "EC" -> KeyFactory.getInstance("EC").generatePublic(ECPublicKeySpec(ECPoint(jwk.number("x"), jwk.number("y")), jwk.curve()))
+        // X.509 puts the same few bytes before each of them (RFC 8410 section 4).
+        else -> KeyFactory.getInstance("Ed25519").generatePublic(X509EncodedKeySpec(ED25519_PREFIX + jwk.bytes("x")))
+    }
+}
+
+private class Jwk(private val members: Map<String, String>) {
+    fun bytes(name: String): ByteArray =
+        Base64.getUrlDecoder().decode(members[name] ?: throw misuse("the JWK has no `$name`: a private key is needed, with all of its members"))
+
+    fun number(name: String) = BigInteger(1, bytes(name))
+
+    fun curve(): ECParameterSpec =
+        AlgorithmParameters.getInstance("EC").apply { init(ECGenParameterSpec(requireNotNull(NAMES[members["crv"]]))) }.getParameterSpec(ECParameterSpec::class.java)
+}
+
+private inline fun <T> readingJwk(read: () -> T): T = try {
+    read()
+} catch (refused: Exception) {
+    if (refused is GeneralSecurityException || refused is IllegalArgumentException) throw misuse("the JWK cannot be read: P-256, P-384, Ed25519 and RSA are supported")
+    throw refused
 }
 
 /** Big-endian without a sign, as long as it is or filled up to [size]. */
@@ -169,6 +184,7 @@ private fun unsigned(number: BigInteger, size: Int = (number.bitLength() + 7) / 
 internal fun base64(bytes: ByteArray): String = Base64.getUrlEncoder().withoutPadding().encodeToString(bytes)
 
 private const val SEED = 32
+private val ED25519_PREFIX = hex("302a300506032b6570032100")
 private val SIZES = setOf(256, 384)
 private val NAMES = mapOf("P-256" to "secp256r1", "P-384" to "secp384r1")
 private val KINDS = listOf("RSA", "EC", "Ed25519")

@@ -12,6 +12,7 @@ import java.security.interfaces.RSAKey
 import java.security.spec.ECGenParameterSpec
 import java.security.spec.MGF1ParameterSpec
 import java.security.spec.PSSParameterSpec
+import java.util.Base64
 
 /**
  * A key that the client signs with: in place of a secret (`private_key_jwt`, RFC 7523 section 2.2), or to prove that a token is its own
@@ -150,7 +151,7 @@ private fun fitting(key: PrivateKey, publicKey: PublicKey?, algorithm: String?):
     val bits = (key as? RSAKey ?: publicKey as? RSAKey)?.modulus?.bitLength()
     val order = (key as? ECKey ?: publicKey as? ECKey)?.params?.order?.bitLength()
     return when {
-        bits != null && bits < 2048 -> throw misuse("the key is an RSA key of $bits bits: use one of 2048 or more")
+        bits != null && bits < WEAKEST_RSA -> throw misuse("the key is an RSA key of $bits bits: use one of $WEAKEST_RSA or more")
         key.algorithm == "RSASSA-PSS" -> listOf("PS256")
         bits != null || key.algorithm == "RSA" -> listOf("PS256", "RS256")
         order == 256 -> listOf("ES256")
@@ -183,15 +184,29 @@ internal fun isPair(pair: KeyPair): Boolean {
     }
     return try {
         val signed = sign(pair.private, algorithm, PROBE)
-        signature(algorithm).run {
-            initVerify(pair.public)
-            if (algorithm == "PS256") setParameter(PSS)
-            update(PROBE)
-            verify(signed)
-        }
+        isSigned(pair.public, algorithm, PROBE, signed)
     } catch (_: GeneralSecurityException) {
         false
     }
+}
+
+/** Whether [signature], in base64url, is one over [input] of the public key that [jwk] is. What cannot be read is none. */
+internal fun isSignature(jwk: String, algorithm: String, input: String, signature: String): Boolean = try {
+    val members = membersOfJwk(jwk)
+    // Java's verifiers take any curve and any size.
+    val fits = KINDS_OF_JWK[algorithm] == listOfNotNull(members["kty"], members["crv"])
+    val key = publicKeyOfJwk(members)
+    val bytes = Base64.getUrlDecoder().decode(signature)
+    fits && (key !is RSAKey || key.modulus.bitLength() >= WEAKEST_RSA) && isSigned(key, algorithm, input.toByteArray(), bytes)
+} catch (refused: Exception) {
+    if (refused is GeneralSecurityException || refused is IllegalArgumentException || refused is UsageException) false else throw refused
+}
+
+private fun isSigned(key: PublicKey, algorithm: String, input: ByteArray, bytes: ByteArray): Boolean = signature(algorithm).run {
+    initVerify(key)
+    if (algorithm == "PS256") setParameter(PSS)
+    update(input)
+    verify(bytes)
 }
 
 /** JOSE wants r and s as they are (RFC 7518 section 3.4), which Java calls P1363. */
@@ -204,9 +219,17 @@ private fun fingerprint(encoded: ByteArray?): String {
 }
 
 private const val RSA_BITS = 3072
+private const val WEAKEST_RSA = 2048
 private val PROBE = "remint".toByteArray()
 private val PSS = PSSParameterSpec("SHA-256", "MGF1", MGF1ParameterSpec.SHA256, 32, 1)
 internal val ED25519 = setOf("Ed25519", "EdDSA")
+private val KINDS_OF_JWK = mapOf(
+    "ES256" to listOf("EC", "P-256"),
+    "ES384" to listOf("EC", "P-384"),
+    "EdDSA" to listOf("OKP", "Ed25519"),
+    "RS256" to listOf("RSA"),
+    "PS256" to listOf("RSA"),
+)
 private val JAVA_NAMES = mapOf(
     "ES256" to "SHA256withECDSAinP1363Format",
     "ES384" to "SHA384withECDSAinP1363Format",

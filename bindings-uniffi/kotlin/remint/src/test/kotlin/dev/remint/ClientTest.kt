@@ -366,19 +366,6 @@ class ClientTest {
     }
 
     @Test
-    fun `a store is asked off the caller's thread, and one that fails does not keep a token from a client of its own credentials`() {
-        val commands = java.util.concurrent.ConcurrentLinkedQueue<String>()
-        val client = client {
-            store { key, command ->
-                commands += "${key.isNotEmpty()} ${command.javaClass.simpleName}"
-                throw IllegalStateException("down")
-            }
-        }
-        assertEquals("T1", client.tokenBlocking(timeout = BRIEF).accessToken)
-        assertTrue(commands.isNotEmpty() && commands.all { it.startsWith("true ") }, commands.toString())
-    }
-
-    @Test
     fun `a client secret that cannot be had is the host's error, with its cause`() {
         val failure = IllegalStateException("the vault is sealed")
         val error = thrown<TransportException> { client { clientSecret { throw failure } }.tokenBlocking(timeout = BRIEF) }

@@ -57,6 +57,8 @@ class SecretsTest {
             Client.builder("phoenix-wallet").clientSecret("s3cret"), Notice("fetched"), ApiCall(client),
             DeviceAuthorization(pending), BackchannelAuthentication(pending), Introspection(true, Secret("""{"sub":"s3cret"}""")),
             HttpRequest("GET", "https://a.example/?s3cret", mapOf(), null, Duration.ZERO, 1, "s3cret"),
+            Locked("s3cret"), Held(Duration.ZERO, "s3cret"), Conflict("s3cret"), Saved(), StoreKey("2026-11", "s3cret"),
+            Client.builder("phoenix-wallet").storeKeys(StoreKey("2026-11", "s3cret")),
         ).joinToString("\n")
         assertFalse("s3cret" in printed, printed)
         assertTrue("tokenType=Bearer" in token.toString())
@@ -73,10 +75,10 @@ class SecretsTest {
             Flow.Backchannel(Backchannel(loginHintToken = secret, idTokenHint = secret, userCode = secret, parameters = emptyMap())), Poll(secret),
             Introspect(secret), Revoke(Want(), secret), Answer.Introspection(true, secret), Answer.Pending(pending), TokenRequest.DeviceCode(secret),
             TokenRequest.Ciba(secret), TokenRequest.TokenExchange(secret, secret, null), TokenRequest.JwtBearer(secret, null),
-            Event.Stored("o", StoreResult.Found(secret)), Event.Stored("o", StoreResult.Locked(secret, 1)), Event.Stored("o", StoreResult.Conflict(secret)),
+            Event.Stored("o", StoreResult.Found(secret)), Event.Stored("o", StoreResult.Locked(secret)), Event.Stored("o", StoreResult.Conflict(secret)), Event.Stored("o", StoreResult.Held(1, secret)),
             Answer.Use(lease), Answer.Headers(listOf(Header("a", secret))), Answer.InsecureUrl(secret, listOf()),
             Answer.Authorization("https://a.example/", secret), Operation.Send("o", "f", request, null, 1, 2),
-            Operation.Provide("o", "f", Provision.Rotated(null, secret), 1), StoreCommand.Save(secret, secret, 1, false),
+            Operation.Provide("o", "f", Provision.Rotated(null, secret), 1), StoreCommand.Save(secret, secret, 1, null),
             TokenRequest.Code(secret, "https://a.example/", secret), TokenRequest.Refresh(secret, null),
             Step(Answer.Use(lease), listOf(), listOf(), listOf(), listOf()),
         )
@@ -128,13 +130,14 @@ class SecretsTest {
 
     @Test
     fun `what reads fields or getters by reflection is told to leave secrets out`() {
-        for (kind in listOf(Token::class.java, Client::class.java, Authorization::class.java, InsecureUrl::class.java, Secret::class.java, SecretBytes::class.java)) {
+        for (kind in listOf(Token::class.java, Client::class.java, Authorization::class.java, InsecureUrl::class.java, Secret::class.java, SecretBytes::class.java, Locked::class.java, Conflict::class.java)) {
             val shown = kind.declaredFields.filter { !Modifier.isTransient(it.modifiers) && !Modifier.isStatic(it.modifiers) }.map { it.name }
             assertTrue(shown.all { kind == InsecureUrl::class.java && it == "headers" || kind == Authorization::class.java && it == "url" }, "$kind: $shown")
         }
         for ((kind, getter) in listOf(
             Token::class.java to "getAccessToken", Token::class.java to "getAuthorization",
-            Authorization::class.java to "getSession", InsecureUrl::class.java to "getUrl",
+            Authorization::class.java to "getSession", InsecureUrl::class.java to "getUrl", Locked::class.java to "getRecord", Held::class.java to "getRecord",
+            Conflict::class.java to "getRecord",
         )) {
             assertTrue(kind.getMethod(getter).isAnnotationPresent(java.beans.Transient::class.java), getter)
         }

@@ -3,6 +3,7 @@ package dev.remint
 import dev.remint.TestServer.Companion.completed
 import dev.remint.TestServer.Companion.token
 import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertFalse
 import org.junit.jupiter.api.Assertions.assertNotEquals
 import org.junit.jupiter.api.Assertions.assertThrows
 import org.junit.jupiter.api.Assertions.assertTrue
@@ -53,6 +54,24 @@ class SigningKeyTest {
             assertNotEquals(first[1], second[1])
             assertTrue(verifies(algorithm, pair, "${first[0]}.${first[1]}", decoded(first[2])), algorithm)
         }
+    }
+
+    @Test
+    fun `a signature of the server's is one of its key, its algorithm and its bytes, or none`() {
+        val pairs = mapOf("ES256" to ec("secp256r1"), "ES384" to ec("secp384r1"), "EdDSA" to ed(), "RS256" to rsa(2048), "PS256" to rsa(2048))
+        for ((algorithm, pair) in pairs) {
+            val jwk = toJson("jwk", jwkOf(pair.public))
+            val signature = Base64.getUrlEncoder().withoutPadding().encodeToString(SigningKey.of(pair).signer.sign("a.b".toByteArray(), algorithm))
+            assertTrue(isSignature(jwk, algorithm, "a.b", signature), algorithm)
+            assertFalse(isSignature(jwk, algorithm, "a.c", signature), algorithm)
+            for (wrong in listOf("", "AAAA", "%", signature.dropLast(4), signature + "AAAA")) assertFalse(isSignature(jwk, algorithm, "a.b", wrong), "$algorithm $wrong")
+            for ((other, key) in pairs) assertEquals(key === pair, isSignature(toJson("jwk", jwkOf(key.public)), algorithm, "a.b", signature), "$algorithm by $other")
+            for (other in pairs.keys + "HS256" + "none") if (other != algorithm) assertFalse(isSignature(jwk, other, "a.b", signature), "$algorithm as $other")
+        }
+        val weak = rsa(1024)
+        val signature = Signature.getInstance("SHA256withRSA").run { initSign(weak.private); update("a.b".toByteArray()); sign() }
+        assertFalse(isSignature(toJson("jwk", jwkOf(weak.public)), "RS256", "a.b", Base64.getUrlEncoder().encodeToString(signature)))
+        for (jwk in listOf("", "{}", "[]", """{"kty":"EC","crv":"P-256","x":"AA"}""")) assertFalse(isSignature(jwk, "ES256", "a.b", "AAAA"))
     }
 
     @Test

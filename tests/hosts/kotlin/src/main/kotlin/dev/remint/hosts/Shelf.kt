@@ -1,41 +1,49 @@
 package dev.remint.hosts
 
+import dev.remint.Conflict
+import dev.remint.Held
+import dev.remint.LockResult
+import dev.remint.Locked
+import dev.remint.SaveResult
+import dev.remint.Saved
 import dev.remint.Store
-import dev.remint.core.Secret
-import dev.remint.core.StoreCommand
-import dev.remint.core.StoreResult
+import java.time.Duration
 import java.util.concurrent.CopyOnWriteArrayList
 
 /** A shared store in the memory of one process. */
 internal class Shelf : Store {
-    private val records = HashMap<String, Secret>()
+    private val records = HashMap<String, String>()
     private val locks = HashMap<String, String>()
-    private var fences = 0L
 
     val commands = CopyOnWriteArrayList<String>()
     val isUnlocked: Boolean get() = synchronized(this) { locks.isEmpty() && records.isNotEmpty() }
 
-    override fun handle(key: String, command: StoreCommand): StoreResult = synchronized(this) {
-        commands += command::class.simpleName.orEmpty()
-        val record = records[key]
-        when (command) {
-            is StoreCommand.Load -> if (record == null) StoreResult.Missing else StoreResult.Found(record)
-            is StoreCommand.Lock -> if (command.ttl == 0L) {
-                locks.remove(key)
-                StoreResult.Ok
-            } else {
-                locks[key] = command.owner
-                StoreResult.Locked(record, ++fences)
+    override fun load(key: String): String? = synchronized(this) {
+        commands += "load"
+        records[key]
+    }
+
+    override fun lock(key: String, owner: String, ttl: Duration): LockResult = synchronized(this) {
+        commands += "lock"
+        val holder = locks[key]
+        when {
+            ttl.isZero -> {
+                locks.remove(key, owner)
+                Locked(records[key])
             }
-            is StoreCommand.Save -> {
-                records[key] = command.record
-                if (command.unlock) locks.remove(key)
-                StoreResult.Ok
-            }
-            is StoreCommand.Delete -> {
-                records.remove(key)
-                StoreResult.Ok
+            holder != null && holder != owner -> Held(ttl, records[key])
+            else -> {
+                locks[key] = owner
+                Locked(records[key])
             }
         }
+    }
+
+    override fun save(key: String, expect: String?, record: String, ttl: Duration, unlock: String?): SaveResult = synchronized(this) {
+        commands += "save"
+        if (records[key] != expect) return Conflict(records[key])
+        records[key] = record
+        if (unlock != null) locks.remove(key, unlock)
+        Saved()
     }
 }

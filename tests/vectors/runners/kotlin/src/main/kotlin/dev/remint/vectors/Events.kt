@@ -85,9 +85,9 @@ internal fun storeResult(value: JsonElement?): StoreResult {
     value["record"]?.let { record -> return StoreResult.Found(Secret(record.asText() ?: throw Problem("  `record` must be a text"))) }
     val (name, fields) = tagged("`result`", value)
     val result = when (name) {
-        "locked" -> StoreResult.Locked(fields.text("record")?.let(::Secret), fields.needLong("fence"))
-        "held" -> StoreResult.Held(fields.needLong("retry_at"))
-        "conflict" -> StoreResult.Conflict(fields.text("record")?.let(::Secret))
+        "locked" -> StoreResult.Locked(someSecret(fields, "record"))
+        "held" -> StoreResult.Held(fields.needLong("retry_at"), someSecret(fields, "record"))
+        "conflict" -> StoreResult.Conflict(someSecret(fields, "record"))
         else -> throw Problem("  the result `$name` is not understood")
     }
     fields.end()
@@ -129,7 +129,6 @@ internal fun garbage(event: JsonElement): List<Event> {
         Event.Provided(text, Secret(text)),
         Event.Signed(text, text),
         Event.Stored(text, StoreResult.Ok),
-        Event.Stored("o1", StoreResult.Locked(null, -1)),
         Event.Tick(text),
         Event.Start(Flow.Device(null, emptyMap()), null, text),
         Event.Attach(Want(), text, "GET", "https://api.example/", false, null),

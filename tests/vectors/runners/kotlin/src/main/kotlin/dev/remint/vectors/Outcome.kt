@@ -104,7 +104,6 @@ private fun Operation.json(): JsonObject = when (this) {
         is StoreCommand.Lock -> members("command" to "lock", "owner" to command.owner, "ttl" to command.ttl)
         is StoreCommand.Save ->
             members("command" to "save", "expect" to command.expect, "record" to command.record, "ttl" to command.ttl, "unlock" to command.unlock)
-        is StoreCommand.Delete -> members("command" to "delete")
     }
 }
 
