@@ -392,7 +392,7 @@ impl Core {
         Ok(key)
     }
 
-    fn entry_for(&mut self, key: Key) -> Result<&mut Rare, Error> {
+    pub(crate) fn entry_for(&mut self, key: Key) -> Result<&mut Rare, Error> {
         let shared_store = self.config.store.is_some();
         match self.cache.entry(key, shared_store) {
             Some(entry) => Ok(entry.rare()),
@@ -424,7 +424,7 @@ impl Core {
                 )));
             }
         }
-        let key = self.key(&adopt.want);
+        let key = self.owner_key(&adopt.want);
         let rare = self.entry_for(key)?;
         if let Some(token) = adopt.subject_token {
             // Another one is another person's word: what was refused before no longer counts.
@@ -439,7 +439,7 @@ impl Core {
         let known = rare.refresh.as_ref().is_some_and(|refresh| refresh.state != RefreshState::Exhausted);
         if let (Some(token), false) = (adopt.refresh_token, known) {
             rare.trouble = None;
-            rare.refresh = Some(Refresh { token, state: RefreshState::Unspent, scope: None });
+            rare.refresh = Some(Refresh { token, state: RefreshState::Unspent, scope: None, generation: 0 });
         }
         Ok(Answer::Done { done: Done::Nothing {} })
     }

@@ -18,6 +18,7 @@ use crate::clock::Now;
 use crate::config::{Config, Credential};
 use crate::error::Error;
 use crate::event::Want;
+use crate::record::REJECTED;
 use crate::response::Verdict;
 use crate::secret::Secret;
 use crate::step::FlightId;
@@ -140,6 +141,13 @@ pub(crate) struct Held {
 #[derive(Default)]
 pub(crate) struct Rare {
     pub(crate) refresh: Option<Refresh>,
+    /// The key that has the refresh token and the record in the shared store, if it is not this one: a person's tokens for
+    /// several resources or scopes come of one consent.
+    pub(crate) owner: Option<Key>,
+    /// The other keys whose owner this one is.
+    pub(crate) views: Vec<Key>,
+    /// What is known of its record in the shared store.
+    pub(crate) shared: Shared,
     /// The token to be exchanged, and that of who acts, as the host's database has them.
     pub(crate) subject_token: Option<Secret>,
     pub(crate) actor_token: Option<Secret>,
@@ -149,14 +157,23 @@ pub(crate) struct Rare {
     /// How the last flight ended, for those who waited for it and have yet to ask, if not with the token in hand.
     pub(crate) outcome: Option<(FlightId, Outcome)>,
     pub(crate) rejections: Rejections,
-    /// The token that was taken out of use last: it must not come back out of the store.
-    pub(crate) dropped: Option<Secret>,
-    /// The record as the shared store has it.
+}
+
+/// What is known of a record in the shared store. Instants are on the boot clock.
+#[derive(Default)]
+pub(crate) struct Shared {
+    /// The record as it was when we last looked.
     pub(crate) stored: Option<Secret>,
-    /// A record that the store has yet to take, and when to try again.
-    pub(crate) unsaved: Option<(Secret, i64)>,
+    /// The highest generation that it has had.
+    pub(crate) generation: u64,
+    /// The store has yet to be told something: when to try again.
+    pub(crate) unsaved: Option<i64>,
+    /// When we last looked.
+    pub(crate) checked: i64,
     /// The store has something newer, perhaps.
     pub(crate) reload: bool,
+    /// The fingerprints of tokens that must not come back out of the store.
+    pub(crate) rejected: Vec<String>,
 }
 
 /// A refresh token, and what is known of its fate.
@@ -166,9 +183,11 @@ pub(crate) struct Refresh {
     pub(crate) state: RefreshState,
     /// The scope it was granted for.
     pub(crate) scope: Option<String>,
+    /// The generation of the record that first had it; 0 if it is not in the store yet.
+    pub(crate) generation: u64,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum RefreshState {
     /// Never sent, or surely not used up.
     Unspent,
@@ -251,15 +270,23 @@ impl Cache {
         }))
     }
 
-    /// Takes the token in hand out of use, for good.
+    /// The key that has the refresh token and the record in the shared store.
+    pub(crate) fn owner(&self, key: &Key) -> Key {
+        self.find(key).and_then(|entry| entry.rare.as_ref()?.owner).unwrap_or(*key)
+    }
+
+    pub(crate) fn shared(&self, owner: &Key) -> Option<&Shared> {
+        Some(&self.find(owner)?.rare.as_ref()?.shared)
+    }
+
+    pub(crate) fn shared_mut(&mut self, owner: &Key) -> Option<&mut Shared> {
+        Some(&mut self.find_mut(owner)?.rare().shared)
+    }
+
+    /// Takes the token in hand out of use.
     pub(crate) fn drop_token(&mut self, key: Key) {
-        if let Some(entry) = self.entries.get_mut(&key) {
-            let dropped = entry.held.as_ref().map(|held| held.token.access_token.clone());
-            if dropped.is_some() || entry.rare.is_some() {
-                let rare = entry.rare();
-                rare.outcome = None;
-                rare.dropped = dropped.or(rare.dropped.take());
-            }
+        if let Some(rare) = self.entries.get_mut(&key).and_then(|entry| entry.rare.as_mut()) {
+            rare.outcome = None;
         }
         self.hold(key, None);
     }
@@ -307,8 +334,18 @@ impl Entry {
 
     /// Nothing is lost with it: no flight, and no refresh token that is nowhere else.
     fn is_replaceable(&self, shared_store: bool) -> bool {
-        let is_adopted = self.rare.as_ref().is_some_and(|rare| rare.subject_token.is_some());
-        self.flight.is_none() && !is_adopted && (shared_store || self.refresh().is_none())
+        let is_needed = self.rare.as_ref().is_some_and(|rare| rare.subject_token.is_some() || !rare.views.is_empty());
+        self.flight.is_none() && !is_needed && (shared_store || self.refresh().is_none())
+    }
+}
+
+impl Shared {
+    pub(crate) fn reject(&mut self, fingerprint: String) {
+        if !self.rejected.contains(&fingerprint) {
+            self.rejected.push(fingerprint);
+        }
+        let surplus = self.rejected.len().saturating_sub(REJECTED);
+        self.rejected.drain(..surplus);
     }
 }
 

@@ -188,7 +188,7 @@ impl Core {
             }
         }
         rejections.dropped = true;
-        self.cache.drop_token(key);
+        self.discard(key);
         turn.notice(NoticeKind::Rejected(refused), Some(key), None);
         turn.step.withdraw.push(Withdraw { key: Some(key), generation: Some(refused) });
         verdict

@@ -21,6 +21,7 @@ use crate::profile::{Profile, standard_answer};
 use crate::response::{AnswerShape, ErrorMeaning, MissingLifetime};
 use crate::secret::Secret;
 use crate::url::{EndpointUrl, Origin};
+use zeroize::Zeroizing;
 
 /// A client's configuration: a profile with the user's options put in, everything checked.
 ///
@@ -360,11 +361,28 @@ pub struct Attachment {
 }
 
 /// The shared store.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct StoreConfig {
     /// How long one command may take.
     pub timeout: i64,
+    /// The keys that records are encrypted with: the first one writes, all of them read. None: records are in the clear.
+    pub keys: Vec<StoreKey>,
+}
+
+/// A key that records are encrypted with. `Debug` shows its name alone.
+#[derive(Clone, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct StoreKey {
+    /// Its name, which records carry.
+    pub id: String,
+    pub(crate) key: Zeroizing<[u8; 32]>,
+}
+
+impl fmt::Debug for StoreKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreKey").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl Config {
@@ -821,6 +839,7 @@ pub(crate) const OPTIONS: &[&str] = &[
     "scope",
     "signing_key",
     "store",
+    "store_keys",
     "subject_token_provided",
     "subject_token_type",
     "tls_id",

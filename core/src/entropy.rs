@@ -32,11 +32,16 @@ impl Stream {
         Self { seeded: Sha256::new().chain_update(b"remint").chain_update(rest), counter: 0 }
     }
 
-    /// The next 256 bits as 43 characters of base64url: a `state`, a verifier (RFC 7636 section 4.1) or an owner's name.
-    pub(crate) fn text(&mut self) -> String {
+    /// The next 256 bits.
+    pub(crate) fn block(&mut self) -> [u8; 32] {
         let block = self.seeded.clone().chain_update(self.counter.to_be_bytes()).finalize();
         self.counter = self.counter.wrapping_add(1);
-        URL_SAFE_NO_PAD.encode(block)
+        block.into()
+    }
+
+    /// The next 256 bits as 43 characters of base64url: a `state`, a verifier (RFC 7636 section 4.1) or an owner's name.
+    pub(crate) fn text(&mut self) -> String {
+        URL_SAFE_NO_PAD.encode(self.block())
     }
 }
 

@@ -413,7 +413,7 @@ impl Core {
         check_token(revoke.token.as_ref())?;
         if own {
             let entry = self.cache.find(&key);
-            let refresh = entry.and_then(|entry| entry.refresh()).map(|refresh| refresh.token.clone());
+            let refresh = self.refresh(&key).map(|refresh| refresh.token.clone());
             let access = entry.and_then(|entry| entry.held.as_ref()).map(|held| held.token.access_token.clone());
             let (token, hint) = match (refresh, access) {
                 // With it go the access tokens that came of it (STD-82).
@@ -429,20 +429,19 @@ impl Core {
 
     /// The server has forgotten a token: so do we, and what came with it.
     fn forget(&mut self, key: Key, token: Option<Secret>, own: bool, turn: &mut Turn<'_>) {
-        let Some(entry) = self.cache.find_mut(&key) else { return };
-        let is_refresh = own || entry.refresh().is_some_and(|refresh| Some(&refresh.token) == token.as_ref());
-        let is_access = entry.held.as_ref().is_some_and(|held| Some(&held.token.access_token) == token.as_ref());
-        if is_refresh {
-            if let Some(rare) = &mut entry.rare {
-                rare.refresh = None;
-            }
-            if self.config.grant.needs_a_person() {
-                self.drop_revoked(key, turn);
-            }
+        let held = self.cache.find(&key).and_then(|entry| entry.held.as_ref());
+        let is_refresh = own || self.refresh(&key).is_some_and(|refresh| Some(&refresh.token) == token.as_ref());
+        let is_access = held.is_some_and(|held| Some(&held.token.access_token) == token.as_ref());
+        let owner = self.cache.owner(&key);
+        if is_refresh && self.config.grant.needs_a_person() {
+            self.drop_revoked(owner, turn);
+            self.forget_refresh_token(owner, turn);
+        } else if is_refresh || is_access {
+            self.discard(key);
+            turn.step.withdraw.push(Withdraw { key: Some(key), generation: None });
         }
         if is_refresh || is_access {
-            self.cache.drop_token(key);
-            turn.step.withdraw.push(Withdraw { key: Some(key), generation: None });
+            self.note(owner, turn);
         }
     }
 

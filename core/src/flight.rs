@@ -22,19 +22,20 @@ use crate::jarm::SignedAnswer;
 use crate::jwt::UnsignedJwt;
 use crate::machine::{Arrived, Core, Turn, closed, make_held};
 use crate::notice::{NoticeKind, Reason};
-use crate::record::{Record, fingerprint};
 use crate::request::HttpRequest;
 use crate::response::{HttpResponse, Refusal, Verdict};
 use crate::secret::Secret;
-use crate::step::{FlightId, OpId, Operation, Provision, StoreCommand};
+use crate::step::{FlightId, OpId, Operation, Provision};
 use crate::token::TokenSet;
 use crate::url::EndpointUrl;
 use gather::{Ingredient, Ingredients};
 use poll::Polling;
-use store::save;
+use store::Draft;
+pub(crate) use store::{Note, StoreHealth};
 
 pub(crate) mod gather;
 pub(crate) mod poll;
+mod shared;
 mod store;
 
 /// One attempt to get a token, shared by all who wait for it.
@@ -50,8 +51,20 @@ pub(crate) struct Flight {
     pub(crate) ingredients: Ingredients,
     /// The request was made again because its proof was refused.
     proven_again: bool,
-    /// The store's lock is ours.
-    locked: bool,
+    /// The key that has the refresh token and the record in the shared store.
+    pub(crate) owner: Key,
+    /// The generation of the token in hand at the start.
+    generation: u64,
+    /// The store's lock is ours until then, on the boot clock.
+    locked_until: Option<i64>,
+    /// It sleeps because somebody else has the lock.
+    pub(crate) awaits_lock: bool,
+    /// How often it has done so.
+    waits: u32,
+    /// How often the lock was extended.
+    extensions: u32,
+    /// It goes on as if there were no store.
+    without_store: bool,
     /// The token arrived dead once, and was asked for again.
     redone: bool,
     /// The policy is not to keep a token like the one that arrived.
@@ -74,6 +87,8 @@ pub(crate) struct Work {
     reason: Reason,
     /// Neither the token in hand nor the store's will do.
     insists: bool,
+    /// The store is read, to see whether the token in hand is still the one to use.
+    looks: bool,
     /// What a person has agreed to: it is sent once, however that ends (STD-15).
     request: Option<TokenRequest>,
     /// What a person has yet to agree to.
@@ -85,6 +100,10 @@ pub(crate) struct Work {
 impl Work {
     pub(crate) fn renew(ask: &Ask, reason: Reason) -> Self {
         Self { insists: ask.force, ..Self::new(&ask.want, reason) }
+    }
+
+    pub(crate) fn look(ask: &Ask) -> Self {
+        Self { looks: true, ..Self::new(&ask.want, Reason::Cold) }
     }
 
     pub(crate) fn exchange(want: &Want, request: TokenRequest) -> Self {
@@ -107,6 +126,7 @@ impl Work {
             resource: want.resource.clone(),
             reason,
             insists: false,
+            looks: false,
             request: None,
             poll: None,
             answer: None,
@@ -152,16 +172,19 @@ pub(crate) enum What {
     /// Whether the server signed what the browser brought.
     Verification,
     Rotated,
-    Lock,
-    Release,
-    Intent(Secret),
-    Reread,
-    Save(Secret),
-    /// Nobody waits for it: a record that the store did not take in time.
-    SaveAgain {
-        key: Key,
-        record: Secret,
+    Look,
+    Lock {
+        /// When it ends, on the boot clock.
+        until: i64,
     },
+    Release,
+    Intent(Draft),
+    Reread,
+    Save(Draft),
+    /// Nobody waits for it.
+    Note(Note, Draft),
+    /// A lock whose flight has ended meanwhile.
+    Orphan(Key),
 }
 
 /// How many unanswered requests are remembered for the sake of a late answer.
@@ -198,6 +221,12 @@ impl Operations {
         self.ends.iter().take_while(|(until, _)| *until <= now.boot).map(|(_, op)| *op).find(|op| Some(*op) != but)
     }
 
+    /// The lock that was asked for is given back when it comes.
+    fn orphan(&mut self, op: OpId, key: Key, until: i64) {
+        self.ends.insert((until, op));
+        self.pending.insert(op, Pending { flight: FlightId(0), until, what: What::Orphan(key) });
+    }
+
     fn remember(&mut self, op: OpId, key: Key, exchange: Exchange, started: Now) {
         if self.late.len() >= LATE {
             self.late.pop_front();
@@ -226,7 +255,13 @@ impl Core {
             work,
             ingredients: Ingredients::default(),
             proven_again: false,
-            locked: false,
+            owner: self.cache.owner(&key),
+            generation: self.cache.find(&key).map_or(0, |entry| entry.generation),
+            locked_until: None,
+            awaits_lock: false,
+            waits: 0,
+            extensions: 0,
+            without_store: false,
             redone: false,
             unkept: false,
             reread: false,
@@ -251,11 +286,17 @@ impl Core {
             Some(until) if until > turn.now.boot => {
                 turn.step.operations.push(Operation::Sleep { flight: id, until });
             }
-            Some(_) => {
-                flight.asleep_until = None;
-                self.begin(id, turn);
-            }
+            Some(_) => self.wake(id, turn),
             None => {}
+        }
+    }
+
+    /// Ends a flight's sleep.
+    pub(crate) fn wake(&mut self, id: FlightId, turn: &mut Turn<'_>) {
+        if let Some(flight) = self.flights.get_mut(&id) {
+            flight.asleep_until = None;
+            flight.awaits_lock = false;
+            self.begin(id, turn);
         }
     }
 
@@ -274,16 +315,17 @@ impl Core {
     }
 
     fn begin(&mut self, id: FlightId, turn: &mut Turn<'_>) {
-        if self.unchecked_answer(id).is_some() {
+        let Some(flight) = self.flights.get(&id) else { return };
+        let (is_poll, without_store) = (flight.work.poll.is_some(), flight.without_store);
+        // A poll spends no refresh token, nobody else's token comes of it, and it may go on for minutes.
+        if is_poll || self.unchecked_answer(id).is_some() {
             self.gather(id, turn);
-            return;
-        }
-        let is_poll = self.flights.get(&id).is_some_and(|flight| flight.work.poll.is_some());
-        // Nobody else's token comes of a poll, and it may go on for minutes.
-        if self.config.store.is_some() && !is_poll {
-            self.lock(id, turn);
-        } else {
-            self.gather(id, turn);
+        } else if self.is_first_in_line(id) {
+            if self.config.store.is_none() || without_store {
+                self.gather(id, turn);
+            } else {
+                self.consult(id, turn);
+            }
         }
     }
 
@@ -304,26 +346,28 @@ impl Core {
         }
     }
 
-    /// A refresh token that may be replaced is not sent before the store knows that it is about to be.
-    fn write_intent(&mut self, id: FlightId, turn: &mut Turn<'_>) {
-        let Some(flight) = self.flights.get(&id) else { return };
-        let entry = self.cache.find(&flight.key);
-        let refresh = entry.and_then(|entry| entry.refresh());
-        let (true, Some(entry), Some(refresh)) =
-            (!flight.work.is_consent() && self.config.store.is_some(), entry, refresh)
-        else {
-            self.send(id, turn);
-            return;
-        };
-        let mut record = Record::new(entry.generation, entry.held.as_ref(), Some(refresh));
-        record.intent = Some(fingerprint(&refresh.token));
-        let record = record.to_text();
-        self.store(
-            id,
-            save(entry.rare.as_ref().and_then(|rare| rare.stored.as_ref()), &record, None),
-            What::Intent(record),
-            turn,
-        );
+    /// One consent has one refresh token, whatever is asked for with it: it is spent by one flight at a time (P-14).
+    fn is_first_in_line(&mut self, id: FlightId) -> bool {
+        let (true, Some(flight)) = (self.config.grant.needs_a_person(), self.flights.get(&id)) else { return true };
+        let line = self.lines.entry(flight.owner).or_default();
+        if !line.contains(&id) {
+            line.push_back(id);
+        }
+        line.front() == Some(&id)
+    }
+
+    /// The flight's turn with the refresh token is over.
+    fn leave_line(&mut self, id: FlightId, owner: Key, turn: &mut Turn<'_>) {
+        let Some(line) = self.lines.get_mut(&owner) else { return };
+        let was_first = line.front() == Some(&id);
+        line.retain(|waiting| *waiting != id);
+        let next = line.front().copied();
+        if next.is_none() {
+            self.lines.remove(&owner);
+        }
+        if let (true, Some(next)) = (was_first, next) {
+            self.begin(next, turn);
+        }
     }
 
     fn send(&mut self, id: FlightId, turn: &mut Turn<'_>) {
@@ -346,13 +390,11 @@ impl Core {
         };
         if let Some(flight) = self.flights.get_mut(&id) {
             flight.spent = exchange.refresh_token().cloned();
-            if let (true, Some(refresh)) = (
-                flight.spent.is_some(),
-                self.cache.find_mut(&flight.key).and_then(|entry| entry.rare().refresh.as_mut()),
-            ) {
-                if refresh.state == RefreshState::Ambiguous {
-                    refresh.state = RefreshState::Resent;
-                }
+            let (key, spends) = (flight.key, flight.spent.is_some());
+            if let Some(refresh) =
+                self.refresh_mut(&key).filter(|refresh| spends && refresh.state == RefreshState::Ambiguous)
+            {
+                refresh.state = RefreshState::Resent;
             }
         }
         self.dispatch(id, request, What::Send { exchange, started: turn.now }, turn);
@@ -383,9 +425,10 @@ impl Core {
                 Ok(TokenRequest::JwtBearer { assertion, scope })
             }
             Grant::AuthorizationCode | Grant::DeviceCode | Grant::Ciba => {
-                match self.cache.find(&flight.key).and_then(|entry| entry.refresh()) {
+                let key = flight.key;
+                match self.refresh(&key) {
                     // The grant's whole scope is meant if the parameter is left out (RFC 6749 section 6).
-                    Some(refresh) => Ok(TokenRequest::Refresh { refresh_token: refresh.token.clone(), scope: None }),
+                    Some(refresh) => Ok(TokenRequest::Refresh { refresh_token: refresh.token.clone(), scope }),
                     None => Err(reauthorization_required(false)),
                 }
             }
@@ -417,7 +460,7 @@ impl Core {
         if !self.config.grant.needs_a_person() {
             return Ok(());
         }
-        match self.cache.find(&key).and_then(|entry| entry.refresh()) {
+        match self.refresh(&key) {
             Some(refresh) if refresh.state == RefreshState::Exhausted => Err(reauthorization_required(true)),
             Some(_) => Ok(()),
             None if self.config.store.is_some() => Ok(()),
@@ -425,10 +468,25 @@ impl Core {
         }
     }
 
+    /// The refresh token that a key's tokens are renewed with.
+    pub(crate) fn refresh(&self, key: &Key) -> Option<&Refresh> {
+        self.cache.find(&self.cache.owner(key))?.refresh()
+    }
+
+    fn refresh_mut(&mut self, key: &Key) -> Option<&mut Refresh> {
+        let owner = self.cache.owner(key);
+        self.cache.find_mut(&owner)?.rare.as_mut()?.refresh.as_mut()
+    }
+
+    /// The life left of the token in hand, in milliseconds.
+    fn left(&self, key: &Key, turn: &Turn<'_>) -> i64 {
+        self.cache.find(key).and_then(|entry| entry.held.as_ref()).map_or(0, |held| held.left(turn.now))
+    }
+
     /// A refresh token whose fate is not known is kept back while the access token lives: there is nothing left to lose only
     /// after that. A server that takes a replaced one for a while spares us the wait.
     pub(crate) fn waits_for_expiry(&self, key: Key) -> bool {
-        let state = self.cache.find(&key).and_then(|entry| entry.refresh()).map(|refresh| refresh.state);
+        let state = self.refresh(&key).map(|refresh| refresh.state);
         self.config.rotation_grace.is_none() && matches!(state, Some(RefreshState::Ambiguous | RefreshState::Exhausted))
     }
 }
@@ -593,7 +651,9 @@ impl Core {
         let held = match before.filter(|_| !renews) {
             Some(before) => Held { flight: id, ..before },
             None => {
-                let generation = self.cache.find(&key).map_or(0, |entry| entry.generation).saturating_add(1);
+                let shared = self.cache.shared(&self.cache.owner(&key)).map_or(0, |shared| shared.generation);
+                let own = self.cache.find(&key).map_or(0, |entry| entry.generation);
+                let generation = own.max(shared).saturating_add(1);
                 let arrived = Arrived { key, access_token: set.access_token, scope: set.scope, kind, expires, life };
                 make_held(arrived, id, generation)
             }
@@ -601,9 +661,8 @@ impl Core {
         if let Some(flight) = self.flights.get_mut(&id) {
             flight.arrived = Some(held);
         }
-        let tell = rotated.filter(|_| {
-            self.cache.find(&key).is_some_and(|entry| entry.rare.as_ref().is_some_and(|rare| rare.on_rotated))
-        });
+        let owner = self.cache.find(&self.cache.owner(&key)).and_then(|entry| entry.rare.as_ref());
+        let tell = rotated.filter(|_| owner.is_some_and(|rare| rare.on_rotated));
         match tell {
             Some(refresh_token) => {
                 let subject = self.flights.get(&id).and_then(|flight| flight.work.subject.clone());
@@ -629,7 +688,8 @@ impl Core {
         if exchange.is_repeatable() {
             return None;
         }
-        let rare = self.cache.find_mut(&key)?.rare();
+        let owner = self.cache.owner(&key);
+        let rare = self.cache.find_mut(&owner)?.rare();
         let old = rare.refresh.take();
         let current =
             old.as_ref().is_none_or(|old| exchange.is_consent() || Some(&old.token) == exchange.refresh_token());
@@ -641,27 +701,13 @@ impl Core {
         let scope = scope.map(String::from).or_else(|| old.as_ref().and_then(|old| old.scope.clone()));
         let replaces = old.as_ref().zip(new.as_ref()).is_some_and(|(old, new)| old.token != *new);
         let told = new.clone().filter(|new| old.as_ref().is_none_or(|old| old.token != *new));
+        let kept = old.as_ref().filter(|_| told.is_none()).map_or(0, |old| old.generation);
         let token = new.or_else(|| old.map(|old| old.token))?;
-        rare.refresh = Some(Refresh { token, state: RefreshState::Unspent, scope });
+        rare.refresh = Some(Refresh { token, state: RefreshState::Unspent, scope, generation: kept });
         if replaces && !exchange.is_consent() {
             turn.notice(NoticeKind::Rotated, Some(key), None);
         }
         told
-    }
-
-    fn save_arrival(&mut self, id: FlightId, turn: &mut Turn<'_>) {
-        let Some(flight) = self.flights.get(&id) else { return };
-        let Some(arrived) = &flight.arrived else { return };
-        if self.config.store.is_none() {
-            self.hand_out(id, turn);
-            return;
-        }
-        let entry = self.cache.find(&flight.key);
-        let mut record = Record::new(arrived.token.generation, Some(arrived), entry.and_then(|entry| entry.refresh()));
-        record.predecessor = flight.spent.as_ref().map(fingerprint);
-        let record = record.to_text();
-        let expect = entry.and_then(|entry| entry.rare.as_ref()?.stored.as_ref());
-        self.store(id, save(expect, &record, self.owner.as_deref()), What::Save(record), turn);
     }
 
     fn hand_out(&mut self, id: FlightId, turn: &mut Turn<'_>) {
@@ -724,9 +770,9 @@ impl Core {
             self.mark_refresh_token(key, exchange, may_be_spent);
         }
         if refusal.error.code() == ErrorCode::InvalidGrant && exchange.refresh_token().is_some() {
-            let state = self.cache.find(&key).and_then(|entry| entry.refresh()).map(|refresh| refresh.state);
-            if self.config.store.is_some() && !flight_reread(self.flights.get_mut(&id)) {
-                self.store(id, StoreCommand::Load, What::Reread, turn);
+            let state = self.refresh(&key).map(|refresh| refresh.state);
+            if self.is_store_up(turn.now.boot) && !flight_reread(self.flights.get_mut(&id)) {
+                self.load(id, What::Reread, turn);
                 return;
             }
             if matches!(state, Some(RefreshState::Resent | RefreshState::Ambiguous)) {
@@ -756,7 +802,7 @@ impl Core {
 
     /// Notes what is known of a refresh token that was just sent.
     fn mark_refresh_token(&mut self, key: Key, exchange: &Exchange, may_be_spent: bool) {
-        let Some(refresh) = self.cache.find_mut(&key).and_then(|entry| entry.rare().refresh.as_mut()) else { return };
+        let Some(refresh) = self.refresh_mut(&key) else { return };
         if Some(&refresh.token) == exchange.refresh_token() {
             refresh.state = match (refresh.state, may_be_spent) {
                 (RefreshState::Unspent, false) => RefreshState::Unspent,
@@ -771,7 +817,7 @@ impl Core {
     }
 
     fn exhaust(&mut self, key: Key) {
-        if let Some(refresh) = self.cache.find_mut(&key).and_then(|entry| entry.rare().refresh.as_mut()) {
+        if let Some(refresh) = self.refresh_mut(&key) {
             refresh.state = RefreshState::Exhausted;
         }
     }
@@ -782,6 +828,7 @@ impl Core {
             Ok(set) => set,
             Err(refusal) => {
                 self.take_refresh_token(key, exchange, refusal.refresh_token, None, turn);
+                self.note_late(key, turn);
                 return;
             }
         };
@@ -789,8 +836,7 @@ impl Core {
         let flying = entry.is_some_and(|entry| entry.flight.is_some());
         // A person has agreed anew since: what comes of the older consent is not wanted.
         let sent = exchange.refresh_token();
-        let outdated =
-            entry.and_then(|entry| entry.refresh()).zip(sent).is_some_and(|(refresh, sent)| refresh.token != *sent);
+        let outdated = self.refresh(&key).zip(sent).is_some_and(|(refresh, sent)| refresh.token != *sent);
         self.take_refresh_token(key, exchange, set.refresh_token, set.scope.as_deref(), turn);
         let expires = set.started.plus(set.lifetime);
         let life = turn.now.until(expires).min(set.lifetime);
@@ -800,6 +846,7 @@ impl Core {
             || life <= 0
             || entry.held.as_ref().is_some_and(|held| held.token.expires.boot >= expires.boot)
         {
+            self.note_late(key, turn);
             return;
         }
         entry.generation = entry.generation.saturating_add(1);
@@ -812,6 +859,13 @@ impl Core {
         let held = make_held(arrived, FlightId(0), generation);
         self.cache.hold(key, Some(held));
         turn.notice(NoticeKind::Fetched(Reason::Cold), Some(key), None);
+        self.note_late(key, turn);
+    }
+
+    /// What a late answer brought is stored like everything else.
+    fn note_late(&mut self, key: Key, turn: &mut Turn<'_>) {
+        let owner = self.cache.owner(&key);
+        self.note(owner, turn);
     }
 
     /// Ends a flight with a failure, and says how long nothing is tried.
@@ -827,10 +881,10 @@ impl Core {
         let Some(flight) = self.flights.get(&id) else { return };
         let key = flight.key;
         let code = flight.work.is_consent();
-        self.release(id, turn);
         if !code {
             self.trouble(key, refusal.verdict, refusal.error.clone(), refusal.retry_after, turn);
         }
+        self.leave(id, turn);
         if code {
             self.settle(id, Some(Outcome::Refused(refusal.error)), turn);
             return;
@@ -851,6 +905,11 @@ impl Core {
     /// Ends the key's flight, if there is one, in favour of a code: what it brings would belong to an older consent. Those who
     /// wait for it ask again; a refresh token in its answer is not lost.
     pub(crate) fn give_way(&mut self, key: Key, turn: &mut Turn<'_>) {
+        for other in self.lines.get(&key).map(|line| line.iter().copied().collect::<Vec<_>>()).unwrap_or_default() {
+            if self.flights.get(&other).is_some_and(|flight| flight.key != key) {
+                self.cut_short(other, |exchange| !exchange.is_consent(), None, turn);
+            }
+        }
         let Some(id) = self.cache.find(&key).and_then(|entry| entry.flight) else { return };
         let outcome = self.is_exchange(id).then(|| {
             Outcome::Refused(Error::new(
@@ -868,7 +927,9 @@ impl Core {
 
     /// Ends the key's flight whose refresh token the server has just forgotten: what it may still bring is not wanted (P-25).
     pub(crate) fn drop_revoked(&mut self, key: Key, turn: &mut Turn<'_>) {
-        if let Some(id) = self.cache.find(&key).and_then(|entry| entry.flight) {
+        let line = self.lines.get(&key).into_iter().flatten().copied();
+        let flights: BTreeSet<_> = line.chain(self.cache.find(&key).and_then(|entry| entry.flight)).collect();
+        for id in flights {
             self.cut_short(id, |_| false, Some(Outcome::Refused(reauthorization_required(false))), turn);
         }
     }
@@ -881,16 +942,17 @@ impl Core {
         outcome: Option<Outcome>,
         turn: &mut Turn<'_>,
     ) {
-        let Some(key) = self.flights.get(&id).map(|flight| flight.key) else { return };
+        let Some((key, owner)) = self.flights.get(&id).map(|flight| (flight.key, flight.owner)) else { return };
         for op in self.operations.of(id) {
             match self.operations.take(op).map(|pending| pending.what) {
                 Some(What::Send { exchange, started }) if keep(&exchange) => {
                     self.operations.remember(op, key, exchange, started);
                 }
+                Some(What::Lock { until }) => self.operations.orphan(op, owner, until),
                 _ => {}
             }
         }
-        self.release(id, turn);
+        self.leave(id, turn);
         self.settle(id, outcome, turn);
     }
 
@@ -911,6 +973,7 @@ impl Core {
             }
         }
         turn.step.settled.push(id);
+        self.leave_line(id, flight.owner, turn);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::entropy::{Stream, draw, part};
 use crate::errand::{Errand, Results};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Ask, Event, Renewed, Want};
-use crate::flight::{Flight, Operations, Work};
+use crate::flight::{Flight, Operations, StoreHealth, Work};
 use crate::jwks::ServerKeys;
 use crate::notice::{Notice, NoticeKind, Reason};
 use crate::proof::Servers;
@@ -55,6 +55,9 @@ pub struct Core {
     pub(crate) barred_until: i64,
     /// Who we are to a shared store's locks.
     pub(crate) owner: Option<String>,
+    pub(crate) store_health: StoreHealth,
+    /// Who spends a consent's refresh token, and who is next, by the key that has it.
+    pub(crate) lines: BTreeMap<Key, VecDeque<FlightId>>,
     next_flight: u64,
     closed: bool,
 }
@@ -70,6 +73,11 @@ pub(crate) struct Turn<'a> {
 impl Turn<'_> {
     pub(crate) fn notice(&mut self, kind: NoticeKind, key: Option<Key>, flight: Option<FlightId>) {
         self.step.notices.push(Notice { kind, key, flight });
+    }
+
+    /// Bytes that nobody can guess, others each time.
+    pub(crate) fn block(&mut self) -> [u8; 32] {
+        self.stream.block()
     }
 
     /// A text that nobody can guess, another one each time.
@@ -100,6 +108,8 @@ impl Core {
             jitter: None,
             barred_until: i64::MIN,
             owner: None,
+            store_health: StoreHealth::default(),
+            lines: BTreeMap::new(),
             next_flight: 1,
             closed: false,
             config,
@@ -262,12 +272,10 @@ impl Core {
         {
             return Ok(self.use_api_token(ask, key, secret.clone(), now));
         }
-        if let (true, Some(rare)) = (shared_store, &mut entry.rare) {
-            if mem::take(&mut rare.reload) && entry.flight.is_none() {
-                let work = Work::renew(ask, Reason::Cold);
-                let flight = self.take_off(key, work, None, turn);
-                return Ok(Answer::Wait { flight, until: deadline });
-            }
+        self.join_owner(key, &ask.want)?;
+        if !ask.force && self.is_look_due(key, now) {
+            let flight = self.take_off(key, Work::look(ask), None, turn);
+            return Ok(Answer::Wait { flight, until: deadline });
         }
         self.save_what_is_unsaved(key, turn);
 
@@ -303,7 +311,7 @@ impl Core {
         if let Some(good) = good {
             let renewable = self.can_renew(key).is_ok();
             if blocked.is_some() || !renewable {
-                if entry_is_failing(self.cache.find(&key)) {
+                if self.is_failing(key) {
                     turn.notice(NoticeKind::ServedWhileFailing, Some(key), None);
                 }
                 let until = blocked.unwrap_or(i64::MAX).min(good.token.expires.boot);
@@ -329,6 +337,38 @@ impl Core {
         };
         let flight = self.take_off(key, Work::renew(ask, reason), sleep, turn);
         Ok(Answer::Wait { flight, until: deadline })
+    }
+
+    /// A person's tokens for other resources or scopes come of the one refresh token that the person's own key has
+    /// (RFC 8707 section 2.2).
+    fn join_owner(&mut self, key: Key, want: &Want) -> Result<(), Error> {
+        let owner = self.owner_key(want);
+        if owner == key || self.cache.owner(&key) == owner && self.cache.find(&owner).is_some() {
+            return Ok(());
+        }
+        let rare = self.entry_for(owner)?;
+        if !rare.views.contains(&key) {
+            rare.views.push(key);
+        }
+        self.entry_for(key)?.owner = Some(owner);
+        Ok(())
+    }
+
+    /// The key that has the refresh token for a wish, and the record in the shared store.
+    pub(crate) fn owner_key(&self, want: &Want) -> Key {
+        match self.config.grant.needs_a_person() {
+            true => self.key(&Want { subject: want.subject.clone(), ..Want::default() }),
+            false => self.key(want),
+        }
+    }
+
+    /// Whether the store is to be read before the token in hand is used again.
+    fn is_look_due(&self, key: Key, now: Now) -> bool {
+        let Some(entry) = self.cache.find(&key).filter(|_| self.is_store_up(now.boot)) else { return false };
+        let due = self.cache.shared(&self.cache.owner(&key)).is_none_or(|shared| {
+            shared.reload || now.boot >= shared.checked.saturating_add(self.config.policy.store_check)
+        });
+        due && entry.flight.is_none() && entry.held.as_ref().is_some_and(|held| held.left(now) > 0)
     }
 
     /// The caller has just waited for a flight: that one's outcome decides, margins ignored.
@@ -453,7 +493,7 @@ impl Core {
     }
 
     /// The last failure, for one who fails because of it.
-    fn trouble_error(&self, key: Key, next: i64, now: Now) -> Error {
+    pub(crate) fn trouble_error(&self, key: Key, next: i64, now: Now) -> Error {
         let error = match self.cache.find(&key).and_then(Entry::trouble) {
             Some(trouble) => trouble.error.clone(),
             None => Error::new(
@@ -465,7 +505,7 @@ impl Core {
     }
 
     /// Until when no request goes out for this key, if there is such a moment.
-    fn blocked_until(&self, key: Key, left: i64, now: Now) -> Option<i64> {
+    pub(crate) fn blocked_until(&self, key: Key, left: i64, now: Now) -> Option<i64> {
         let entry = self.cache.find(&key)?;
         let trouble = entry.trouble().map(|trouble| trouble.next);
         let rejected = Some(entry.rejections().pause).filter(|pause| *pause > 0);
@@ -518,9 +558,27 @@ impl Core {
         let recheck =
             if kept { Now { wall: token.expires.wall.saturating_sub(early), boot: recheck } } else { Now::default() };
         let retried = ask.call.is_some();
+        let recheck = match self.next_look(&token.key) {
+            Some(look) if kept && look < recheck.boot => {
+                let sooner = recheck.boot.saturating_sub(look);
+                Now { wall: recheck.wall.saturating_sub(sooner), boot: look }
+            }
+            _ => recheck,
+        };
         let call = Call::new(token.generation, minted, retried);
         let lease_call = Call::new(token.generation, false, false);
         Answer::Use(Lease { token, recheck, call, lease_call })
+    }
+
+    fn is_failing(&self, key: Key) -> bool {
+        self.cache.find(&key).is_some_and(|entry| entry.trouble().is_some()) || self.refresh(&key).is_some()
+    }
+
+    /// When the store is to be read again, on the boot clock.
+    fn next_look(&self, key: &Key) -> Option<i64> {
+        self.config.store.as_ref()?;
+        let checked = self.cache.shared(&self.cache.owner(key)).map_or(0, |shared| shared.checked);
+        Some(checked.saturating_add(self.config.policy.store_check).max(self.store_health.until))
     }
 
     /// Soft and hard margin for a token that had this much life when it arrived.
@@ -584,20 +642,31 @@ impl Core {
 
     fn invalidate(&mut self, want: &Want, turn: &mut Turn<'_>) {
         let key = self.key(want);
-        self.cache.drop_token(key);
+        self.discard(key);
         turn.step.withdraw.push(Withdraw { key: Some(key), generation: None });
+        let owner = self.owner_key(want);
+        self.note(owner, turn);
     }
 
     fn changed(&mut self, key: Option<Key>, turn: &mut Turn<'_>) {
         match key {
-            Some(key) => {
-                if let Some(entry) = self.cache.find_mut(&key) {
-                    entry.rare().reload = true;
-                }
-            }
-            None => self.cache.all_mut().for_each(|(_, entry)| entry.rare().reload = true),
+            Some(key) => self.cache.shared_mut(&key).into_iter().for_each(|shared| shared.reload = true),
+            None => self.cache.all_mut().for_each(|(_, entry)| entry.rare().shared.reload = true),
         }
-        turn.step.withdraw.push(Withdraw { key, generation: None });
+        let views = key.and_then(|key| self.cache.find(&key)?.rare.as_ref()).map(|rare| rare.views.clone());
+        for key in [key].into_iter().chain(views.into_iter().flatten().map(Some)) {
+            turn.step.withdraw.push(Withdraw { key, generation: None });
+        }
+        // Perhaps the lock that they wait for is free by now.
+        let waiting: Vec<_> = self
+            .flights
+            .iter()
+            .filter(|(_, flight)| flight.awaits_lock && key.is_none_or(|key| key == flight.owner))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in waiting {
+            self.wake(id, turn);
+        }
     }
 
     /// A flow is given up. A renewal is nobody's to give up: others wait for it.
@@ -636,6 +705,7 @@ impl Core {
     /// The child of a fork: the parent's flights and its rotating refresh tokens are not ours.
     fn forked(&mut self, turn: &mut Turn<'_>) {
         self.flights.clear();
+        self.lines.clear();
         self.operations.forget();
         self.errands.clear();
         self.results = Results::default();
@@ -707,10 +777,6 @@ fn operation_of(event: &Event) -> Option<OpId> {
         | Event::Stored { op, .. } => Some(*op),
         _ => None,
     }
-}
-
-fn entry_is_failing(entry: Option<&Entry>) -> bool {
-    entry.is_some_and(|entry| entry.trouble().is_some() || entry.refresh().is_some())
 }
 
 pub(crate) fn closed() -> Error {

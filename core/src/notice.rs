@@ -69,6 +69,8 @@ pub enum NoticeKind {
     StoreConflict,
     /// The shared store did not answer.
     StoreDown,
+    /// The shared store has lost writes: what it holds is older than what it held. What is still known is written anew.
+    StoreRolledBack,
     /// The token type is missing from the answer; the profile says which it is.
     TokenTypeAssumed(String),
 }

@@ -6,13 +6,17 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
 use super::{
     Algorithm, AssertionRules, ClientAuth, Config, Credential, Dpop, Exchanged, Grant, GrantAssertion, OPTIONS,
-    ResponseAlgorithm, ResponseMode, SigningKey, StoreConfig, check_absolute_uri, check_credential, missing,
+    ResponseAlgorithm, ResponseMode, SigningKey, StoreConfig, StoreKey, check_absolute_uri, check_credential, missing,
 };
 use crate::assertion::SECRET_LEAST;
 use crate::document::{self, Field, Kind, Object, Place, Value};
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::grammar;
 use crate::policy::Policy;
 use crate::profile::{CLIENT_AUTH, GRANTS, Profile};
@@ -393,10 +397,22 @@ impl<'a> Given<'a> {
     }
 
     pub(super) fn store(&mut self, policy: &Policy) -> Result<Option<StoreConfig>, Error> {
-        let store = StoreConfig { timeout: policy.store_timeout };
-        match self.take_one("store") {
-            None => Ok(None),
-            Some(field) => Ok(field.boolean()?.then_some(store)),
+        let keys = match self.take_one("store_keys") {
+            None => Vec::new(),
+            Some(field) => field.list()?.into_iter().map(store_key).collect::<Result<Vec<_>, _>>()?,
+        };
+        if let Some((_, key)) = keys.iter().enumerate().find(|(at, key)| keys.iter().take(*at).any(|k| k.id == key.id))
+        {
+            let message = format!("`store_keys` has two keys named `{}`: give each a name of its own", key.id);
+            return Err(Error::new(ErrorCode::InvalidOption, message));
+        }
+        match (self.boolean("store")?.unwrap_or(false), keys.is_empty()) {
+            (true, _) => Ok(Some(StoreConfig { timeout: policy.store_timeout, keys })),
+            (false, true) => Ok(None),
+            (false, false) => Err(Error::new(
+                ErrorCode::InvalidOption,
+                "`store_keys` has no use without `store`: give the store whose records they encrypt, or leave them out",
+            )),
         }
     }
 }
@@ -435,6 +451,26 @@ pub(crate) fn signing_key(field: Field<'_>) -> Result<SigningKey, Error> {
     let id = object.take("kid").map(Field::filled).transpose()?;
     object.end()?;
     Ok(SigningKey { name, algorithms, id })
+}
+
+/// Reads a key that records are encrypted with.
+fn store_key(field: Field<'_>) -> Result<StoreKey, Error> {
+    let mut object = field.object()?;
+    let id = object.require("id")?;
+    let place = id.place.clone();
+    let id = id.filled()?;
+    grammar::check(&id, grammar::PRINTABLE).map_err(|why| place.error(why))?;
+    let key = object.require("key")?;
+    let place = key.place.clone();
+    let text = Zeroizing::new(key.text()?);
+    object.end()?;
+    let mut bytes = Zeroizing::new([0; 32]);
+    match URL_SAFE_NO_PAD.decode_slice(text.as_str(), bytes.as_mut_slice()) {
+        Ok(32) => Ok(StoreKey { id, key: bytes }),
+        _ => Err(place.error(
+            "is not 32 bytes as base64url without padding: draw 32 random bytes, and keep them like a password",
+        )),
+    }
 }
 
 /// Reads what the option `dpop` is about.

@@ -62,7 +62,7 @@ impl Core {
         match self.missing_ingredient(id) {
             Some(ingredient) => self.ask_for(id, ingredient, turn),
             None if self.errands.contains_key(&id) => self.run_errand(id, turn),
-            None => self.write_intent(id, turn),
+            None => self.secure(id, turn),
         }
     }
 

@@ -1,0 +1,363 @@
+//! What memory and the shared store know of one key, put together in either direction.
+
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::cache::{Held, Key, Refresh, RefreshState, Trouble};
+use crate::clock::Now;
+use crate::error::{Error, ErrorCode};
+use crate::machine::{Arrived, Core, Turn, make_held};
+use crate::notice::{Distrust, NoticeKind};
+use crate::record::{Failure, Intent, Kept, Record, StoredRefresh, StoredToken, fingerprint};
+use crate::response::Verdict;
+use crate::secret::Secret;
+use crate::step::{FlightId, Withdraw};
+use crate::url::EndpointUrl;
+
+/// What the store should hold, and whether that is anything new.
+pub(super) struct Outlook {
+    pub(super) record: Record,
+    pub(super) changed: bool,
+}
+
+impl Core {
+    /// Milliseconds that the authorization server's clock is ahead of ours, as far as we know.
+    fn ahead(&self) -> i64 {
+        let origin = self.config.token_endpoint.as_ref().map(EndpointUrl::origin);
+        self.servers.wall(origin.as_ref(), 0)
+    }
+
+    /// What our clock shows when the server's shows `wall`.
+    pub(super) fn our_time(&self, wall: i64) -> i64 {
+        wall.saturating_sub(self.ahead())
+    }
+
+    /// The keys whose tokens share a record.
+    fn sharing(&self, owner: Key) -> Vec<Key> {
+        let rare = self.cache.find(&owner).and_then(|entry| entry.rare.as_ref());
+        [owner].into_iter().chain(rare.into_iter().flat_map(|rare| rare.views.iter().copied())).collect()
+    }
+
+    /// Takes in what the store holds: a newer token, the successor of our refresh token, failures to heed, tokens not to use.
+    pub(super) fn merge(&mut self, owner: Key, text: Option<Secret>, turn: &mut Turn<'_>) -> Result<(), Distrust> {
+        let config = self.config.clone();
+        let keys = config.store.as_ref().map(|store| &*store.keys).unwrap_or_default();
+        let read = text.as_ref().map(|text| Record::read(text, owner, keys)).transpose();
+        let has_refresh = self.refresh(&owner).is_some_and(|refresh| refresh.generation > 0);
+        let Some(shared) = self.cache.shared_mut(&owner) else { return Ok(()) };
+        shared.checked = turn.now.boot;
+        shared.reload = false;
+        let record = match read {
+            Ok(record) => record,
+            Err(distrust) => {
+                // What nobody can read may be written over, and nothing else.
+                shared.stored = text.filter(|_| distrust == Distrust::Damaged);
+                return Err(distrust);
+            }
+        };
+        let was_there = shared.stored.is_some();
+        shared.stored = text;
+        let generation = record.as_ref().map_or(0, |record| record.generation);
+        let lost = match &record {
+            Some(_) => generation < shared.generation,
+            None => was_there && has_refresh,
+        };
+        shared.generation = shared.generation.max(generation);
+        if lost {
+            // What we hold and the store has lost is written anew.
+            shared.unsaved = Some(turn.now.boot);
+            turn.notice(NoticeKind::StoreRolledBack, Some(owner), None);
+        }
+        let Some(record) = record else { return Ok(()) };
+        let Some(shared) = self.cache.shared_mut(&owner) else { return Ok(()) };
+        for fingerprint in &record.rejected {
+            shared.reject(fingerprint.clone());
+        }
+        self.heed_rejections(owner, &record.rejected, turn);
+        self.merge_refresh_token(owner, &record, turn);
+        for key in self.sharing(owner) {
+            self.merge_token(key, &record, turn);
+        }
+        Ok(())
+    }
+
+    /// Takes tokens out of use that are no good any more, says another process.
+    fn heed_rejections(&mut self, owner: Key, rejected: &[String], turn: &mut Turn<'_>) {
+        if rejected.is_empty() {
+            return;
+        }
+        let is_rejected = |token: &Secret| rejected.contains(&fingerprint(token));
+        if self.refresh(&owner).is_some_and(|refresh| is_rejected(&refresh.token)) {
+            self.forget_refresh_token(owner, turn);
+        }
+        for key in self.sharing(owner) {
+            let held = self.cache.find(&key).and_then(|entry| entry.held.as_ref());
+            if held.is_some_and(|held| is_rejected(&held.token.access_token)) {
+                self.cache.drop_token(key);
+                turn.step.withdraw.push(Withdraw { key: Some(key), generation: None });
+            }
+        }
+    }
+
+    /// A person's consent has come to its end: nothing that came of it is used any more (STD-82).
+    pub(crate) fn forget_refresh_token(&mut self, owner: Key, turn: &mut Turn<'_>) {
+        let gone = self.cache.find_mut(&owner).and_then(|entry| entry.rare.as_mut()?.refresh.take());
+        if let (Some(gone), Some(shared), true) = (gone, self.cache.shared_mut(&owner), self.config.store.is_some()) {
+            shared.reject(fingerprint(&gone.token));
+        }
+        for key in self.sharing(owner) {
+            self.discard(key);
+            turn.step.withdraw.push(Withdraw { key: Some(key), generation: None });
+        }
+    }
+
+    /// Takes a key's token out of use, for good: it must not come back out of the store.
+    pub(crate) fn discard(&mut self, key: Key) {
+        let held = self.cache.find(&key).and_then(|entry| entry.held.as_ref());
+        let gone = held.filter(|_| self.config.store.is_some()).map(|held| fingerprint(&held.token.access_token));
+        self.cache.drop_token(key);
+        let owner = self.cache.owner(&key);
+        if let (Some(gone), Some(shared)) = (gone, self.cache.shared_mut(&owner)) {
+            shared.reject(gone);
+        }
+    }
+
+    fn merge_refresh_token(&mut self, owner: Key, record: &Record, turn: &mut Turn<'_>) {
+        let Some(theirs) = &record.refresh else { return };
+        let shared = self.cache.shared(&owner);
+        let name = fingerprint(&theirs.token);
+        if shared.is_some_and(|shared| shared.rejected.contains(&name)) {
+            return;
+        }
+        let intent = record.intent.as_ref().filter(|intent| intent.token == name);
+        let told = match intent.map(|intent| intent.sent) {
+            None => RefreshState::Unspent,
+            Some(0 | 1) => RefreshState::Ambiguous,
+            Some(_) => RefreshState::Exhausted,
+        };
+        let is_saved = shared.is_some_and(|shared| shared.unsaved.is_none());
+        let is_ours = intent.is_some_and(|intent| Some(&intent.owner) == self.owner.as_ref());
+        let scope = theirs.scope.clone();
+        let theirs = Refresh { token: theirs.token.clone(), state: told, scope, generation: theirs.generation };
+        let Some(entry) = self.cache.find_mut(&owner) else { return };
+        let slot = &mut entry.rare().refresh;
+        match slot {
+            None => *slot = Some(theirs),
+            Some(ours) if ours.token == theirs.token => {
+                ours.generation = ours.generation.max(theirs.generation);
+                // Our own intent says less than we know; and what we could not write, the store does not know.
+                ours.state = match (is_ours, is_saved) {
+                    (true, _) => ours.state,
+                    (false, true) => told,
+                    (false, false) => ours.state.max(told),
+                };
+            }
+            // It was never in the store, and the one there is at its end: a person has signed in anew meanwhile.
+            Some(ours) if ours.generation == 0 && told == RefreshState::Exhausted => {}
+            Some(ours) if ours.generation > theirs.generation => {
+                // The store has lost ours.
+                if let Some(shared) = self.cache.shared_mut(&owner) {
+                    shared.unsaved = Some(turn.now.boot);
+                }
+            }
+            Some(ours) => {
+                let conflict = ours.generation == theirs.generation;
+                *slot = Some(theirs);
+                if conflict {
+                    turn.notice(NoticeKind::StoreConflict, Some(owner), None);
+                }
+            }
+        }
+    }
+
+    fn merge_token(&mut self, key: Key, record: &Record, turn: &mut Turn<'_>) {
+        let Some(Kept { token, failure }) = record.tokens.get(&key) else { return };
+        let now = turn.now;
+        let owner = self.cache.owner(&key);
+        let is_rejected = |core: &Self, token: &Secret| {
+            let rejected = core.cache.shared(&owner).map(|shared| &*shared.rejected).unwrap_or_default();
+            !rejected.is_empty() && rejected.contains(&fingerprint(token))
+        };
+        let known = self.cache.find(&key).map_or(0, |entry| entry.generation);
+        let held = self.cache.find(&key).and_then(|entry| entry.held.as_ref()).filter(|held| held.left(now) > 0);
+        let is_newer = |token: &&StoredToken| {
+            held.is_none_or(|held| token.generation > known && held.token.access_token != token.access_token)
+        };
+        let adopted = token.as_ref().filter(is_newer).filter(|token| !is_rejected(self, &token.access_token));
+        if let Some(token) = adopted {
+            let life = token.expires.saturating_sub(token.issued).max(0);
+            let mut left = self.our_time(token.expires).saturating_sub(now.wall);
+            if left > life.saturating_add(SKEW) {
+                // It can't have more life than it began with: our clock is behind theirs.
+                turn.notice(NoticeKind::ClockSkewed(life.saturating_sub(left)), Some(key), None);
+            }
+            left = left.min(life);
+            if left > 0 {
+                self.adopt_token(key, token, Now { wall: now.wall, boot: now.boot }.plus(left), life, turn);
+                return;
+            }
+        }
+        let Some(failure) = failure else { return };
+        let next = self.our_time(failure.next).saturating_sub(now.wall).clamp(0, self.config.policy.retry_after_max);
+        let next = now.boot.saturating_add(next);
+        let Some(entry) = self.cache.find_mut(&key) else { return };
+        if next > now.boot && entry.trouble().is_none_or(|ours| ours.next < next) {
+            let verdict = if failure.passing { Verdict::Transient } else { Verdict::Terminal };
+            entry.rare().trouble = Some(Trouble { verdict, count: failure.count, next, error: failure.error() });
+        }
+    }
+
+    fn adopt_token(&mut self, key: Key, token: &StoredToken, expires: Now, life: i64, turn: &mut Turn<'_>) {
+        let kind = self.kind_of(token.token_type.as_deref().unwrap_or_default());
+        let Some(entry) = self.cache.find_mut(&key) else { return };
+        let before = entry.generation;
+        // A generation names one token in this process, whatever the store has lost.
+        let generation = token.generation.max(before.saturating_add(1));
+        entry.generation = generation;
+        let rare = entry.rare();
+        rare.trouble = None;
+        rare.rejections.dropped = false;
+        let (access_token, scope) = (token.access_token.clone(), token.scope.clone());
+        let held = make_held(Arrived { key, access_token, scope, kind, expires, life }, FlightId(0), generation);
+        self.cache.hold(key, Some(held));
+        turn.notice(NoticeKind::Adopted, Some(key), None);
+        turn.step.withdraw.push(Withdraw { key: Some(key), generation: Some(before) });
+    }
+
+    /// What the store should hold: what it held when we last looked, with what we know put over it. `arriving` is a token that
+    /// nobody has been given yet; what a person has just agreed to takes the place of all that was.
+    pub(super) fn outlook(&self, owner: Key, arriving: Option<&Held>, is_consent: bool, now: Now) -> Outlook {
+        let keys = self.config.store.as_ref().map(|store| &*store.keys).unwrap_or_default();
+        let (stored, generation, rejected) = match self.cache.shared(&owner) {
+            Some(shared) => (shared.stored.as_ref(), shared.generation, &*shared.rejected),
+            None => (None, 0, [].as_slice()),
+        };
+        let there = stored.and_then(|text| Record::read(text, owner, keys).ok());
+        let before = there.unwrap_or_else(|| Record::new(owner));
+        let mut record = before.clone();
+        if is_consent {
+            record.tokens.clear();
+            record.refresh = None;
+            record.intent = None;
+        }
+        let arriving_name = arriving.map(|held| fingerprint(&held.token.access_token));
+        for name in rejected.iter().filter(|name| Some(*name) != arriving_name.as_ref()) {
+            record.reject(name.clone());
+        }
+        // The server gave it again: it is not for us to say that it is no good.
+        record.rejected.retain(|name| Some(name) != arriving_name.as_ref());
+        let servers_time = now.wall.saturating_add(self.ahead());
+        for key in self.sharing(owner) {
+            self.put_token(&mut record, key, arriving, now);
+        }
+        let rejected = core::mem::take(&mut record.rejected);
+        let is_rejected = |token: &Secret| !rejected.is_empty() && rejected.contains(&fingerprint(token));
+        record.tokens.retain(|_, kept| {
+            kept.token.take_if(|token| token.expires <= servers_time || is_rejected(&token.access_token));
+            kept.failure.take_if(|failure| failure.next <= servers_time && kept.token.is_some());
+            kept.token.is_some() || kept.failure.is_some()
+        });
+        self.put_refresh_token(&mut record, owner, is_rejected);
+        record.rejected = rejected;
+        let changed = record != before;
+        if changed {
+            let arriving = arriving.map_or(0, |held| held.token.generation);
+            record.generation = generation.max(before.generation).saturating_add(1).max(arriving);
+            if let Some(refresh) = record.refresh.as_mut().filter(|refresh| refresh.generation == 0) {
+                refresh.generation = record.generation;
+            }
+        }
+        Outlook { record, changed }
+    }
+
+    fn put_token(&self, record: &mut Record, key: Key, arriving: Option<&Held>, now: Now) {
+        let Some(entry) = self.cache.find(&key) else { return };
+        let arriving = arriving.filter(|held| held.token.key == key);
+        let held = arriving.or(entry.held.as_ref()).filter(|held| held.left(now) > 0);
+        let kept = record.tokens.entry(key).or_default();
+        if let Some(held) = held {
+            let is_newer = |stored: &StoredToken| {
+                stored.generation < held.token.generation && stored.access_token != held.token.access_token
+            };
+            if kept.token.as_ref().is_none_or(is_newer) {
+                let expires = held.token.expires.wall.saturating_add(self.ahead());
+                let is_other = held.token.is_bound() || !held.token.is_for_requests();
+                kept.token = Some(StoredToken {
+                    access_token: held.token.access_token.clone(),
+                    generation: held.token.generation,
+                    scope: held.token.scope.as_deref().map(ToOwned::to_owned),
+                    token_type: is_other.then(|| held.token.token_type().into()),
+                    issued: expires.saturating_sub(held.life),
+                    expires,
+                });
+            }
+        }
+        if arriving.is_some() {
+            kept.failure = None;
+        } else if let Some(trouble) = entry.trouble().filter(|trouble| trouble.next > now.boot) {
+            let pause = trouble.next.saturating_sub(now.boot);
+            kept.failure = Some(Failure::new(trouble, now.wall.saturating_add(self.ahead()).saturating_add(pause)));
+        }
+    }
+
+    fn put_refresh_token(&self, record: &mut Record, owner: Key, is_rejected: impl Fn(&Secret) -> bool) {
+        record.refresh.take_if(|refresh| is_rejected(&refresh.token));
+        if let Some(ours) = self.refresh(&owner) {
+            let is_other = record.refresh.as_ref().is_none_or(|theirs| theirs.token != ours.token);
+            if is_other {
+                record.predecessor = record.refresh.as_ref().map(|theirs| fingerprint(&theirs.token));
+                record.refresh = Some(StoredRefresh {
+                    token: ours.token.clone(),
+                    generation: ours.generation,
+                    scope: ours.scope.clone(),
+                });
+            }
+            let sent = match ours.state {
+                RefreshState::Unspent => 0,
+                RefreshState::Ambiguous => 1,
+                RefreshState::Resent | RefreshState::Exhausted => 2,
+            };
+            let token = fingerprint(&ours.token);
+            let known = record.intent.as_ref().filter(|intent| intent.token == token);
+            record.intent = match (sent, known, &self.owner) {
+                (0, ..) => None,
+                (sent, Some(known), _) => Some(Intent { sent: known.sent.max(sent), ..known.clone() }),
+                (sent, None, owner) => Some(Intent { token, owner: owner.clone().unwrap_or_default(), sent }),
+            };
+        } else {
+            record.intent = None;
+        }
+    }
+}
+
+impl Failure {
+    fn new(trouble: &Trouble, next: i64) -> Self {
+        Self {
+            code: trouble.error.code().as_str().into(),
+            passing: trouble.verdict == Verdict::Transient,
+            count: trouble.count,
+            next,
+            status: trouble.error.status(),
+            oauth_error: trouble.error.oauth_error().map(ToOwned::to_owned),
+        }
+    }
+
+    fn error(&self) -> Error {
+        let code = ErrorCode::ALL.iter().copied().find(|code| code.as_str() == self.code);
+        let mut error = Error::new(
+            code.unwrap_or(ErrorCode::ServerUnavailable),
+            "another process of the fleet was refused, and its failure is heeded here: see `code` and `oauth_error`",
+        );
+        if let Some(status) = self.status {
+            error = error.with_status(status);
+        }
+        match &self.oauth_error {
+            Some(code) => error.with_oauth_error(code),
+            None => error,
+        }
+    }
+}
+
+/// Clocks that differ by less than this are taken to be the same.
+const SKEW: i64 = 10_000;
