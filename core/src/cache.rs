@@ -18,7 +18,6 @@ use crate::clock::Now;
 use crate::config::{Config, Credential};
 use crate::error::Error;
 use crate::event::Want;
-use crate::record::REJECTED;
 use crate::response::Verdict;
 use crate::secret::Secret;
 use crate::step::FlightId;
@@ -336,16 +335,6 @@ impl Entry {
     fn is_replaceable(&self, shared_store: bool) -> bool {
         let is_needed = self.rare.as_ref().is_some_and(|rare| rare.subject_token.is_some() || !rare.views.is_empty());
         self.flight.is_none() && !is_needed && (shared_store || self.refresh().is_none())
-    }
-}
-
-impl Shared {
-    pub(crate) fn reject(&mut self, fingerprint: String) {
-        if !self.rejected.contains(&fingerprint) {
-            self.rejected.push(fingerprint);
-        }
-        let surplus = self.rejected.len().saturating_sub(REJECTED);
-        self.rejected.drain(..surplus);
     }
 }
 

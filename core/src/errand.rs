@@ -434,8 +434,8 @@ impl Core {
         let is_access = held.is_some_and(|held| Some(&held.token.access_token) == token.as_ref());
         let owner = self.cache.owner(&key);
         if is_refresh && self.config.grant.needs_a_person() {
-            self.drop_revoked(owner, turn);
             self.forget_refresh_token(owner, turn);
+            self.drop_revoked(owner, turn);
         } else if is_refresh || is_access {
             self.discard(key);
             turn.step.withdraw.push(Withdraw { key: Some(key), generation: None });

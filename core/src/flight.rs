@@ -905,7 +905,8 @@ impl Core {
     /// Ends the key's flight, if there is one, in favour of a code: what it brings would belong to an older consent. Those who
     /// wait for it ask again; a refresh token in its answer is not lost.
     pub(crate) fn give_way(&mut self, key: Key, turn: &mut Turn<'_>) {
-        for other in self.lines.get(&key).map(|line| line.iter().copied().collect::<Vec<_>>()).unwrap_or_default() {
+        let line: Vec<_> = self.lines.get(&key).into_iter().flatten().copied().collect();
+        for other in line.into_iter().rev() {
             if self.flights.get(&other).is_some_and(|flight| flight.key != key) {
                 self.cut_short(other, |exchange| !exchange.is_consent(), None, turn);
             }
@@ -927,9 +928,10 @@ impl Core {
 
     /// Ends the key's flight whose refresh token the server has just forgotten: what it may still bring is not wanted (P-25).
     pub(crate) fn drop_revoked(&mut self, key: Key, turn: &mut Turn<'_>) {
-        let line = self.lines.get(&key).into_iter().flatten().copied();
-        let flights: BTreeSet<_> = line.chain(self.cache.find(&key).and_then(|entry| entry.flight)).collect();
-        for id in flights {
+        let own = self.cache.find(&key).and_then(|entry| entry.flight);
+        let line: Vec<_> = self.lines.get(&key).into_iter().flatten().copied().chain(own).collect();
+        // From behind, so that none of them has its turn.
+        for id in line.into_iter().rev() {
             self.cut_short(id, |_| false, Some(Outcome::Refused(reauthorization_required(false))), turn);
         }
     }

@@ -28,7 +28,7 @@ use crate::secret::{Secret, expose};
 /// The version of the record's format. A record of a later one is not read.
 const VERSION: u32 = 1;
 /// How many rejected tokens are remembered.
-pub(crate) const REJECTED: usize = 16;
+const REJECTED: usize = 16;
 const NONCE: usize = 24;
 const TAG: usize = 16;
 
@@ -171,13 +171,31 @@ impl Record {
         self.tokens.get(key)?.token.as_ref()
     }
 
-    pub(crate) fn reject(&mut self, fingerprint: String) {
-        if !self.rejected.contains(&fingerprint) {
-            self.rejected.push(fingerprint);
+    /// Takes out the tokens that are no good, and remembers which they were.
+    pub(crate) fn take_out(&mut self, is_rejected: impl Fn(&String) -> bool) {
+        let refresh = self.refresh.as_ref().map(|refresh| fingerprint(&refresh.token));
+        if let Some(name) = refresh.filter(&is_rejected) {
+            self.refresh = None;
+            self.intent = None;
+            remember(&mut self.rejected, name);
         }
-        let surplus = self.rejected.len().saturating_sub(REJECTED);
-        self.rejected.drain(..surplus);
+        for kept in self.tokens.values_mut() {
+            let token = kept.token.as_ref().map(|token| fingerprint(&token.access_token));
+            if let Some(name) = token.filter(&is_rejected) {
+                kept.token = None;
+                remember(&mut self.rejected, name);
+            }
+        }
     }
+}
+
+/// Adds a fingerprint to those of rejected tokens. The oldest go when there are too many.
+pub(crate) fn remember(rejected: &mut Vec<String>, name: String) {
+    if !rejected.contains(&name) {
+        rejected.push(name);
+    }
+    let surplus = rejected.len().saturating_sub(REJECTED);
+    rejected.drain(..surplus);
 }
 
 fn seal(plain: &str, key: Key, generation: u64, with: &StoreKey, nonce: &[u8; 32]) -> Secret {

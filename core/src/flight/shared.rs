@@ -9,7 +9,7 @@ use crate::clock::Now;
 use crate::error::{Error, ErrorCode};
 use crate::machine::{Arrived, Core, Turn, make_held};
 use crate::notice::{Distrust, NoticeKind};
-use crate::record::{Failure, Intent, Kept, Record, StoredRefresh, StoredToken, fingerprint};
+use crate::record::{Failure, Intent, Kept, Record, StoredRefresh, StoredToken, fingerprint, remember};
 use crate::response::Verdict;
 use crate::secret::Secret;
 use crate::step::{FlightId, Withdraw};
@@ -72,7 +72,7 @@ impl Core {
         let Some(record) = record else { return Ok(()) };
         let Some(shared) = self.cache.shared_mut(&owner) else { return Ok(()) };
         for fingerprint in &record.rejected {
-            shared.reject(fingerprint.clone());
+            remember(&mut shared.rejected, fingerprint.clone());
         }
         self.heed_rejections(owner, &record.rejected, turn);
         self.merge_refresh_token(owner, &record, turn);
@@ -104,7 +104,7 @@ impl Core {
     pub(crate) fn forget_refresh_token(&mut self, owner: Key, turn: &mut Turn<'_>) {
         let gone = self.cache.find_mut(&owner).and_then(|entry| entry.rare.as_mut()?.refresh.take());
         if let (Some(gone), Some(shared), true) = (gone, self.cache.shared_mut(&owner), self.config.store.is_some()) {
-            shared.reject(fingerprint(&gone.token));
+            remember(&mut shared.rejected, fingerprint(&gone.token));
         }
         for key in self.sharing(owner) {
             self.discard(key);
@@ -119,7 +119,7 @@ impl Core {
         self.cache.drop_token(key);
         let owner = self.cache.owner(&key);
         if let (Some(gone), Some(shared)) = (gone, self.cache.shared_mut(&owner)) {
-            shared.reject(gone);
+            remember(&mut shared.rejected, gone);
         }
     }
 
@@ -241,27 +241,28 @@ impl Core {
             record.refresh = None;
             record.intent = None;
         }
+        // A token that the server gave again: it is not for us to say that it is no good.
         let arriving_name = arriving.map(|held| fingerprint(&held.token.access_token));
-        for name in rejected.iter().filter(|name| Some(*name) != arriving_name.as_ref()) {
-            record.reject(name.clone());
-        }
-        // The server gave it again: it is not for us to say that it is no good.
         record.rejected.retain(|name| Some(name) != arriving_name.as_ref());
-        let servers_time = now.wall.saturating_add(self.ahead());
+        let none = rejected.is_empty() && record.rejected.is_empty();
         for key in self.sharing(owner) {
             self.put_token(&mut record, key, arriving, now);
         }
-        let rejected = core::mem::take(&mut record.rejected);
-        let is_rejected = |token: &Secret| !rejected.is_empty() && rejected.contains(&fingerprint(token));
-        record.tokens.retain(|_, kept| {
-            kept.token.take_if(|token| token.expires <= servers_time || is_rejected(&token.access_token));
-            kept.failure.take_if(|failure| failure.next <= servers_time && kept.token.is_some());
-            kept.token.is_some() || kept.failure.is_some()
-        });
-        self.put_refresh_token(&mut record, owner, is_rejected);
-        record.rejected = rejected;
+        self.put_refresh_token(&mut record, owner);
+        if !none {
+            let is_rejected = |name: &String| {
+                (rejected.contains(name) || before.rejected.contains(name)) && Some(name) != arriving_name.as_ref()
+            };
+            record.take_out(is_rejected);
+        }
+        record.tokens.retain(|_, kept| kept.token.is_some() || kept.failure.is_some());
         let changed = record != before;
         if changed {
+            let servers_time = now.wall.saturating_add(self.ahead());
+            record.tokens.retain(|_, kept| {
+                kept.token.take_if(|token| token.expires <= servers_time);
+                kept.token.is_some() || kept.failure.is_some()
+            });
             let arriving = arriving.map_or(0, |held| held.token.generation);
             record.generation = generation.max(before.generation).saturating_add(1).max(arriving);
             if let Some(refresh) = record.refresh.as_mut().filter(|refresh| refresh.generation == 0) {
@@ -301,8 +302,7 @@ impl Core {
         }
     }
 
-    fn put_refresh_token(&self, record: &mut Record, owner: Key, is_rejected: impl Fn(&Secret) -> bool) {
-        record.refresh.take_if(|refresh| is_rejected(&refresh.token));
+    fn put_refresh_token(&self, record: &mut Record, owner: Key) {
         if let Some(ours) = self.refresh(&owner) {
             let is_other = record.refresh.as_ref().is_none_or(|theirs| theirs.token != ours.token);
             if is_other {
@@ -325,8 +325,6 @@ impl Core {
                 (sent, Some(known), _) => Some(Intent { sent: known.sent.max(sent), ..known.clone() }),
                 (sent, None, owner) => Some(Intent { token, owner: owner.clone().unwrap_or_default(), sent }),
             };
-        } else {
-            record.intent = None;
         }
     }
 }
