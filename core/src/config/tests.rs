@@ -521,7 +521,7 @@ fn switches_and_the_store_are_what_hosts_say() {
     ));
     assert_eq!(
         (config.aside, config.store, config.tls_id.as_deref()),
-        (false, Some(StoreConfig { timeout: 500 }), Some("card"))
+        (false, Some(StoreConfig { timeout: 500, keys: Vec::new() }), Some("card"))
     );
     assert_eq!(
         refused(&with(&wallet(), &[("aside", json!("no"))])),
