@@ -222,9 +222,9 @@ impl Operations {
     }
 
     /// The lock that was asked for is given back when it comes.
-    fn orphan(&mut self, op: OpId, key: Key, until: i64) {
+    fn orphan(&mut self, op: OpId, flight: FlightId, key: Key, until: i64) {
         self.ends.insert((until, op));
-        self.pending.insert(op, Pending { flight: FlightId(0), until, what: What::Orphan(key) });
+        self.pending.insert(op, Pending { flight, until, what: What::Orphan(key) });
     }
 
     fn remember(&mut self, op: OpId, key: Key, exchange: Exchange, started: Now) {
@@ -950,7 +950,7 @@ impl Core {
                 Some(What::Send { exchange, started }) if keep(&exchange) => {
                     self.operations.remember(op, key, exchange, started);
                 }
-                Some(What::Lock { until }) => self.operations.orphan(op, owner, until),
+                Some(What::Lock { until }) => self.operations.orphan(op, id, owner, until),
                 _ => {}
             }
         }

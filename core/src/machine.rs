@@ -395,7 +395,8 @@ impl Core {
         let outcome = entry.rare.as_ref().and_then(|rare| rare.outcome.clone()).filter(|(flight, _)| *flight >= after);
         let outcome = match (outcome, &entry.held) {
             (Some((_, outcome)), _) => outcome,
-            (None, Some(held)) if held.flight >= after => Outcome::Token(held.clone()),
+            // One that comes so late that the token has run out begins anew.
+            (None, Some(held)) if held.flight >= after && held.left(now) > 0 => Outcome::Token(held.clone()),
             (None, _) => return None,
         };
         match outcome {

@@ -4,6 +4,8 @@
 //! by compare-and-swap, that a refresh token is not sent before the store knows of it, and that its successor is stored before
 //! anybody is given what came with it.
 
+use alloc::format;
+use alloc::string::String;
 use core::mem;
 
 use super::shared::Outlook;
@@ -89,7 +91,7 @@ impl Core {
             }
         };
         let expect = self.cache.shared(&key).and_then(|shared| shared.stored.clone());
-        let unlock = self.owner.clone().filter(|_| unlock);
+        let unlock = self.owner.as_ref().filter(|_| unlock).map(|owner| lock_name(owner, id));
         let command = StoreCommand::Save { expect, record: text.clone(), ttl, unlock };
         self.store(id, key, command, what(Draft { text, generation: record.generation }), turn);
     }
@@ -107,7 +109,7 @@ impl Core {
 
     fn lock(&mut self, id: FlightId, turn: &mut Turn<'_>) {
         let Some(key) = self.flights.get(&id).map(|flight| flight.owner) else { return };
-        let owner = self.owner.get_or_insert_with(|| turn.text()).clone();
+        let owner = lock_name(self.owner.get_or_insert_with(|| turn.text()), id);
         let ttl = self.lease();
         let until = turn.now.boot.saturating_add(ttl);
         self.store(id, key, StoreCommand::Lock { owner, ttl }, What::Lock { until }, turn);
@@ -190,7 +192,7 @@ impl Core {
     }
 
     fn unlock(&mut self, id: FlightId, key: Key, turn: &mut Turn<'_>) {
-        if let Some(owner) = self.owner.clone() {
+        if let Some(owner) = self.owner.as_ref().map(|owner| lock_name(owner, id)) {
             self.store(id, key, StoreCommand::Lock { owner, ttl: 0 }, What::Release, turn);
         }
     }
@@ -443,8 +445,14 @@ impl Core {
         let (key, owner) = (flight.key, flight.owner);
         match result {
             StoreResult::Ok => {
+                let is_late = flight.locked_until.is_none_or(|until| until <= turn.now.boot);
                 self.was_stored(owner, draft);
-                self.send(id, turn);
+                if is_late {
+                    // We were stopped past the end of the lock: perhaps somebody else has it by now.
+                    self.lock(id, turn);
+                } else {
+                    self.send(id, turn);
+                }
             }
             StoreResult::Conflict { record } => {
                 turn.notice(NoticeKind::StoreConflict, Some(key), Some(id));
@@ -624,6 +632,11 @@ impl Core {
         }
         turn.step.settled.push(flight);
     }
+}
+
+/// Each flight has a lock of its own, so that giving back an earlier one cannot end a later one, in whatever order they arrive.
+fn lock_name(owner: &str, id: FlightId) -> String {
+    format!("{owner}-{id}")
 }
 
 fn record_refused(distrust: Distrust) -> Error {
