@@ -305,40 +305,36 @@ private func approve(_ authorization: Authorization) async throws -> String {
     return try require(response.value(forHTTPHeaderField: "location"), "a redirect, instead of \(response.statusCode)")
 }
 
-/// A shared store in memory.
+/// A shared store in memory, whose records never end.
 ///
-/// `@unchecked`: every access to what can change is made under `lock`.
+/// `@unchecked`: every access to what can change is made under `guarded`.
 private final class Shelf: Store, @unchecked Sendable {
-    private let lock = NSLock()
+    private let guarded = NSLock()
     private var records: [String: String] = [:]
-    private var locks: [String: String] = [:]
-    private var fences: Int64 = 0
+    private var owners: [String: String] = [:]
 
     func count() -> (records: Int, locks: Int) {
-        lock.withLock { (records.count, locks.count) }
+        guarded.withLock { (records.count, owners.count) }
     }
 
-    func handle(_ command: StoreCommand) -> StoreResult {
-        lock.withLock {
-            let record = records[command.key]
-            switch command.action {
-            case .load: return record.map { .found(record: $0) } ?? .missing
-            case .lock(_, ttl: 0):
-                locks[command.key] = nil
-                return .ok
-            case .lock(let owner, _):
-                locks[command.key] = owner
-                fences += 1
-                return .locked(record: record, fence: fences)
-            case .save(let expect, let next, _, let unlock):
-                if expect != record { return .conflict(record: record) }
-                records[command.key] = next
-                if unlock { locks[command.key] = nil }
-                return .ok
-            case .delete:
-                records[command.key] = nil
-                return .ok
-            }
+    func load(_ key: String) -> String? {
+        guarded.withLock { records[key] }
+    }
+
+    func lock(_ key: String, owner: String, ttl: Duration) -> StoreLock {
+        guarded.withLock {
+            if let other = owners[key], other != owner { return .held(retryIn: .seconds(1), record: records[key]) }
+            owners[key] = ttl == .zero ? nil : owner
+            return .locked(record: records[key])
+        }
+    }
+
+    func save(_ key: String, expect: String?, record: String, ttl: Duration, unlock: String?) -> StoreSave {
+        guarded.withLock {
+            guard records[key] == expect else { return .conflict(record: records[key]) }
+            records[key] = record
+            if owners[key] == unlock { owners[key] = nil }
+            return .saved
         }
     }
 }

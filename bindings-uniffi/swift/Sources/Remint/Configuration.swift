@@ -18,6 +18,9 @@ public typealias OnRotated = @Sendable (_ refreshToken: String) async throws -> 
 /// Called with each notice, on whichever task noticed. It must not block: handing the notice to a logger will do.
 public typealias OnNotice = @Sendable (Notice) -> Void
 
+/// Called with an error of the store's. It must not block: handing the error to a logger will do.
+public typealias OnStoreError = @Sendable (any Error) -> Void
+
 /// Everything about a client beside its profile, its credentials and its scope.
 ///
 /// Wrong values are found when the client is made: `Client.init` throws `invalid_option`, with a message that names the
@@ -148,8 +151,18 @@ public struct Configuration: Sendable {
     /// itself, which takes credentials off where the origin changes.
     public var urlSession: URLSessionConfiguration?
 
-    /// A store that several processes share. Without one, tokens are kept in memory.
+    /// A store that several processes share, such as a ``FileStore``: then they share tokens, and a refresh token that is
+    /// replaced is replaced once. Without one, tokens are kept in memory.
     public var store: (any Store)?
+
+    /// The keys that records in the store are encrypted with: the first one writes, all read. Every process must have them.
+    ///
+    /// To replace a key, first put the new one last everywhere, then first, and drop the old one when all that it wrote has
+    /// run out.
+    public var storeKeys: [StoreKey] = []
+
+    /// Told the store's own errors: the notices say that it is down, and not why.
+    public var onStoreError: OnStoreError?
 
     /// Told what happens.
     public var onNotice: OnNotice?
@@ -219,7 +232,7 @@ extension Configuration {
         "assertion_subject": "assertionSubject", "assertion_claims": "assertionClaims",
         "authorization_details": "authorizationDetails", "pushed_authorization": "pushedAuthorization",
         "request_object": "requestObject", "authorization_url": "authorizationURL", "credential_name": "credentialName",
-        "redirect_uri": "redirectURI",
+        "redirect_uri": "redirectURI", "store_keys": "storeKeys",
         "api_origins": "apiOrigins",
         "allow_loopback_http": "allowLoopbackHTTP", "request_timeout": "requestTimeout", "aside": "backgroundRefresh",
         "min_ttl": "minTTL",
@@ -268,6 +281,9 @@ extension Configuration {
         options["request_timeout"] = requestTimeout?.seconds
         options["aside"] = backgroundRefresh
         options["store"] = store == nil ? nil : true
+        options["store_keys"] = storeKeys.isEmpty ? nil : storeKeys.map { ["id": $0.id, "key": $0.text] }
+        var policy = policy
+        if let every = store?.checkEvery, policy["store_check"] == nil { policy["store_check"] = .duration(every) }
         if !policy.isEmpty {
             options["policy"] = try policy.mapValues { (value) throws -> Any in
                 switch value {

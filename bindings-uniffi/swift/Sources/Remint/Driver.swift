@@ -82,6 +82,7 @@ struct Host: Sendable {
     let random: (@Sendable (Int) -> Data)?
     let providers: Providers
     let store: (any Store)?
+    let onStoreError: OnStoreError?
     let onNotice: OnNotice?
 }
 
@@ -108,6 +109,8 @@ final class Driver: Sendable {
         /// The newest first. Those that were replaced may have to sign what was under way.
         var keys: [NamedKey]
         var renewals = 0
+        /// What hears of other processes' changes to the store.
+        var hearing: Task<Void, Never>?
         /// The thumbprint of the certificate that API requests go out with.
         var certificate: String?
         var waiters: UInt64 = 0
@@ -297,6 +300,7 @@ final class Driver: Sendable {
             }
             if isIdle { continuation.resume() }
         }
+        state.withLock { $0.hearing?.cancel() }
     }
 
     /// The error for an answer that the caller has no use for: the core's own, in all but impossible cases.
@@ -495,10 +499,17 @@ final class Driver: Sendable {
                 return .provided(op: op, value: value)
             }
         case .store(let op, let flight, let key, let command, let until):
-            run(op, flight, until) { [host] in
+            hear()
+            run(op, flight, until, late: .stored(op: op, result: command.lost)) { [host, weak self] in
                 guard let store = host.store else { throw RemintError.misuse("there is no `store` that could answer") }
-                let result = try await store.handle(StoreCommand(key: key, command))
-                return .stored(op: op, result: .init(result, boot: host.clock.boot()))
+                do {
+                    let result = try await command.carryOut(in: store, key, boot: host.clock.boot)
+                    return .stored(op: op, result: result)
+                } catch {
+                    host.onStoreError?(error)
+                    self?.remember(error, flight)
+                    return .stored(op: op, result: error is StoreDown ? .down : command.lost)
+                }
             }
         case .sign(let op, let flight, let name, let algorithm, let input, let until):
             let key = state.withLock { state in state.keys.first { $0.name == name } }
@@ -516,7 +527,7 @@ final class Driver: Sendable {
 
     /// Carries out one operation and reports how it ended: in time, or late.
     private func run(
-        _ op: String, _ flight: String, _ until: Int64,
+        _ op: String, _ flight: String, _ until: Int64, late: Event? = nil,
         kindOf: @escaping @Sendable (any Error) -> FailureKind = { _ in .hostError },
         _ work: @escaping @Sendable () async throws -> Event
     ) {
@@ -527,7 +538,7 @@ final class Driver: Sendable {
                 await host.clock.sleep(until: until)
                 guard !Task.isCancelled, isOver.claim() else { return }
                 working.cancel()
-                handle(.failed(op: op, kind: .timeout))
+                handle(late ?? .failed(op: op, kind: .timeout))
                 // Whatever is left of the work holds up nobody, `close` included.
                 ended(op)
             }
@@ -545,6 +556,28 @@ final class Driver: Sendable {
             }
             ended(op)
         }
+    }
+
+    /// Has the store tell what other processes write, from the first use of it on, until this driver is closed or gone.
+    private func hear() {
+        guard let store = host.store else { return }
+        state.withLock { state in
+            guard state.hearing == nil else { return }
+            state.hearing = Task { [clock = host.clock, onStoreError = host.onStoreError, weak self] in
+                let changes = StoreChanges { [weak self] key in self?.handle(.changed(key: key)) }
+                while !Task.isCancelled {
+                    do { return try await store.subscribe(changes) } catch {
+                        guard !Task.isCancelled else { return }
+                        onStoreError?(error)
+                    }
+                    await clock.sleep(until: clock.boot().addingClamped(1_000))
+                }
+            }
+        }
+    }
+
+    deinit {
+        state.withLock { $0.hearing?.cancel() }
     }
 
     private func ended(_ op: String) {

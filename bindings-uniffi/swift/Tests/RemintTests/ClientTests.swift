@@ -379,20 +379,4 @@ final class ClientTests: XCTestCase {
         let isGone = await until { driver == nil }
         XCTAssertTrue(isGone)
     }
-
-    func testAStoreIsAskedAndItsFailuresHarmNobody() async throws {
-        struct Broken: Store {
-            let commands = Guarded<[String]>([])
-
-            func handle(_ command: StoreCommand) async throws -> StoreResult {
-                commands.withLock { $0.append(command.description) }
-                throw URLError(.timedOut)
-            }
-        }
-        let store = Broken()
-        let client = try wallet(FakeServer()) { $0.store = store }
-        let token = try await client.token()
-        XCTAssertEqual(token.accessToken, "T1")
-        XCTAssertFalse(store.commands.withLock { $0.isEmpty })
-    }
 }

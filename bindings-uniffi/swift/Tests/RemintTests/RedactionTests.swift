@@ -72,8 +72,10 @@ final class RedactionTests: XCTestCase {
         assertHides(Header(name: "Authorization", value: secret), "t0ken")
         assertHides(Event.provided(op: "o1", value: secret), "t0ken")
         assertHides(Answer.authorization(url: "https://x.example", session: secret), "t0ken")
-        assertHides(RemintCore.StoreCommand.save(expect: nil, record: secret, ttl: 1, unlock: true), "t0ken")
-        assertHides(Remint.StoreCommand(key: "k", .save(expect: secret, record: secret, ttl: 1, unlock: true)), "t0ken")
-        assertHides(Remint.StoreResult.found(record: "t0ken"), "t0ken")
+        assertHides(RemintCore.StoreCommand.save(expect: nil, record: secret, ttl: 1, unlock: "a"), "t0ken")
+        assertHides(StoreLock.locked(record: "t0ken"), "t0ken")
+        assertHides(StoreLock.held(retryIn: .seconds(1), record: "t0ken"), "t0ken")
+        assertHides(StoreSave.conflict(record: "t0ken"), "t0ken")
+        assertHides(StoreKey(id: "2026-11", base64URL: "t0ken"), "t0ken")
     }
 }

@@ -106,8 +106,8 @@ enum Events {
         let record = try fields.string("record").map { Secret($0) }
         let result: StoreResult
         switch name {
-        case "locked": result = .locked(record: record, fence: try integer("fence", &fields))
-        case "held": result = .held(retryAt: try integer("retry_at", &fields))
+        case "locked": result = .locked(record: record)
+        case "held": result = .held(retryAt: try integer("retry_at", &fields), record: record)
         case "conflict": result = .conflict(record: record)
         default: throw Problem("  the store's result `\(name)` is not understood")
         }

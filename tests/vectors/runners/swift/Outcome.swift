@@ -166,8 +166,7 @@ private func stored(_ command: StoreCommand) -> [String: JSON?] {
     case .save(let expect, let record, let ttl, let unlock):
         return [
             "command": "save", "expect": expect.map { .string($0.expose()) }, "record": .string(record.expose()),
-            "ttl": .integer(ttl), "unlock": .bool(unlock),
+            "ttl": .integer(ttl), "unlock": unlock.map(JSON.string),
         ]
-    case .delete: return ["command": "delete"]
     }
 }
