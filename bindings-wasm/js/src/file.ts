@@ -1,8 +1,8 @@
 /** A store in a folder: for command-line tools, jobs and the processes of one machine. */
 import { randomBytes } from "node:crypto";
-import { mkdirSync, statSync } from "node:fs";
-import { link, mkdir, open, readFile, readdir, stat, unlink } from "node:fs/promises";
-import { join } from "node:path";
+import { type Stats, existsSync, mkdirSync, statSync } from "node:fs";
+import { link, open, readFile, readdir, stat, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { misuse } from "./errors.js";
 import { type Conflict, type Held, type Locked, type Saved, type Store, StoreDown } from "./store.js";
@@ -31,12 +31,13 @@ export class FileStore implements Store {
   constructor(directory: string) {
     if (typeof directory !== "string" || directory === "") throw misuse("`directory` must be the path of a folder");
     this.#directory = directory;
+    let found: Stats | undefined;
     try {
-      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      made(directory);
+      found = statSync(directory);
     } catch {
-      // Writing will say what is wrong; a folder that can only be read from is of use, too.
+      // Writing will say what is wrong.
     }
-    const found = statSync(directory, { throwIfNoEntry: false });
     if (found !== undefined && !found.isDirectory()) throw misuse(`\`${directory}\` is not a folder: name another`);
     // Windows has other rights, and shows none of them here.
     if (found !== undefined && process.platform !== "win32" && (found.mode & 0o022) !== 0) {
@@ -67,9 +68,9 @@ export class FileStore implements Store {
     unlock: string | undefined,
     signal?: AbortSignal,
   ): Promise<Saved | Conflict> {
-    return this.#write<Saved | Conflict>(key, signal, (state, now, isAgain) => {
-      // Ours was written, and another process has built on it already.
-      if (isAgain && state.record === record) return [{ saved: true }];
+    return this.#write<Saved | Conflict>(key, signal, (state, now, wasLate) => {
+      // Ours was written in time after all, and another process has built on it already.
+      if (wasLate && state.record === record) return [{ saved: true }];
       if (state.record !== (expect ?? null)) return [{ saved: false, record: state.record }];
       const lease = state.lease !== null && state.lease.owner === unlock ? null : state.lease;
       return [{ saved: true }, { expires: now + Math.round(ttl * 1000), lease, record }];
@@ -105,20 +106,23 @@ export class FileStore implements Store {
    * Writes the version after the one that was decided on. A hard link fails where the name is taken, which is the comparison
    * and the swap in one; there is nothing that a process could leave locked when it dies.
    */
-  async #write<A>(key: string, signal: AbortSignal | undefined, decide: (state: State, now: number, isAgain: boolean) => Decision<A>): Promise<A> {
+  async #write<A>(key: string, signal: AbortSignal | undefined, decide: (state: State, now: number, wasLate: boolean) => Decision<A>): Promise<A> {
     const folder = this.#folder(key);
+    let wasLate = false;
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const { version, state } = await this.#read(folder);
-      const [answer, next] = decide(state, Date.now(), attempt > 0);
+      const [answer, next] = decide(state, Date.now(), wasLate);
       if (next === undefined) return answer;
-      if (await this.#add(folder, version + 1, next, signal)) return answer;
+      const outcome = await this.#add(folder, version + 1, next, signal);
+      if (outcome === "added") return answer;
+      wasLate ||= outcome === "late";
       await setTimeout(Math.random() * Math.min(attempt + 1, 10));
     }
     throw new StoreDown(`others write to the store's folder \`${folder}\` all the time: try again later`);
   }
 
-  /** Adds a version, unless another process was faster. */
-  async #add(folder: string, version: number, state: State, signal: AbortSignal | undefined): Promise<boolean> {
+  /** Adds a version, unless another process was faster: then its name is taken, or there is a higher one. */
+  async #add(folder: string, version: number, state: State, signal: AbortSignal | undefined): Promise<"added" | "taken" | "late"> {
     const temporary = join(folder, `${TEMPORARY}${randomBytes(12).toString("hex")}`);
     const place = join(folder, nameOf(version));
     try {
@@ -127,7 +131,7 @@ export class FileStore implements Store {
       await link(temporary, place);
     } catch (error) {
       await unlink(temporary).catch(() => {});
-      if (codeOf(error) === "EEXIST") return false;
+      if (codeOf(error) === "EEXIST") return "taken";
       throw error instanceof StoreDown ? error : new StoreDown(`the store's folder \`${folder}\` can't be written to (${codeOf(error)})`);
     }
     // From here on the version is there. A process that slept between reading and linking takes a name that was used and removed
@@ -136,15 +140,15 @@ export class FileStore implements Store {
     const isLate = versions(names)[0] !== nameOf(version);
     if (isLate) await unlink(place).catch(() => {});
     await unlink(temporary).catch(() => {});
-    if (isLate) return false;
+    if (isLate) return "late";
     await sync(folder);
     await this.#tidy(folder, names, version);
-    return true;
+    return "added";
   }
 
   /** A file with the state, on the disk before anybody may see it. */
   async #prepare(folder: string, path: string, text: string): Promise<void> {
-    if ((await mkdir(folder, { recursive: true, mode: 0o700 })) !== undefined) await sync(this.#directory);
+    if (made(folder)) await sync(this.#directory);
     const file = await open(path, "wx", 0o600);
     try {
       await file.writeFile(text);
@@ -161,6 +165,24 @@ export class FileStore implements Store {
       const isOld = name.startsWith(TEMPORARY) ? await isStale(path) : VERSION.test(name) && Number(name) < version;
       if (isOld) await unlink(path).catch(() => {});
     }
+  }
+}
+
+/**
+ * Makes a folder and those above it; whether it wasn't there. Node's own `recursive` never ends where a file system makes none,
+ * as in `/proc`.
+ */
+function made(directory: string): boolean {
+  try {
+    mkdirSync(directory, { mode: 0o700 });
+    return true;
+  } catch (error) {
+    if (codeOf(error) === "EEXIST") return false;
+    const parent = dirname(directory);
+    if (codeOf(error) !== "ENOENT" || existsSync(parent)) throw error;
+    made(parent);
+    mkdirSync(directory, { mode: 0o700 });
+    return true;
   }
 }
 
