@@ -51,6 +51,7 @@ class Driver:
         self._refused: set[str] = set()
         self._send, self._store, self._on_notice = send, store, on_notice
         self._subscription: Any = None
+        self._store_failure: BaseException | None = None
         self._listens, self._closed, self._subscribing = False, False, allocate_lock()
         self._functions, self.certificate, self._proves = functions, certificate, proves
         self._random, self._threads = random or os.urandom, threads
@@ -256,6 +257,8 @@ class Driver:
             except Exception as error:
                 self._remember(operation["flight"], error)
                 cause, result = error, self._store.failed(operation, error)
+            # While the store is not asked because it was down, this is still why.
+            self._store_failure = cause
             step = self._tell(Redacted(stored={"op": operation["store"], "result": result}))
             if cause is not None:
                 step["notices"] = [Notice(notice, cause) for notice in step.get("notices", ())]
@@ -303,7 +306,10 @@ class Driver:
         error = from_record(answer)
         if isinstance(error, TransportError):
             question = next(iter(event.values()))
-            cause = error.__cause__ = self._causes.get(question.get("after", ""))
+            cause = self._causes.get(question.get("after", ""))
+            if cause is None and error.code == "store_unavailable":
+                cause = self._store_failure
+            error.__cause__ = cause
             if error.hint is None and type(cause).__name__ == "SSLCertVerificationError":
                 error.hint = "name the authority that signed the server's certificate in `ca`, or the `proxy` in between"
             elif type(cause).__name__ == "StoreDown":
