@@ -90,6 +90,7 @@ export type Operation = { readonly flight: string; readonly until: number } & (
   | { readonly provide: string; readonly what: "subject_token" | "actor_token" | "assertion"; readonly subject?: string }
   | { readonly provide: string; readonly what: "rotated"; readonly subject?: string; readonly refresh_token: string }
   | { readonly sign: string; readonly key: string; readonly alg: string; readonly input: string }
+  | { readonly verify: string; readonly key: string; readonly alg: string; readonly input: string; readonly signature: string }
   | ({ readonly store: string } & StoreCommand)
 );
 

@@ -2,7 +2,7 @@ import type { ClientCertificate } from "./certificate.js";
 import type { Again, Answer, Core, Done, Notice, Operation, Step, Use, Verdict, Wait } from "./core.js";
 import { type Failure, inCamelCase, misuse, toError } from "./errors.js";
 import type { Clock, Host, Http } from "./options.js";
-import type { Algorithm, Signer } from "./signing.js";
+import { type Algorithm, type Signer, isSigned } from "./signing.js";
 import { type Store, type Subscription, carryOut } from "./store.js";
 import { Token, originOf } from "./token.js";
 import { type FailureKind, TransportFailure, failureKind, hintOf, readBody } from "./transport.js";
@@ -286,6 +286,9 @@ export class Driver {
           return step;
         };
       });
+    } else if ("verify" in operation) {
+      const { verify: op, key, alg, input, signature } = operation;
+      this.#run(op, operation, async () => this.#event({ verified: { op, valid: isSigned(key, alg, input, signature) } }));
     } else {
       const { sign: op, key, alg, input } = operation;
       this.#run(op, operation, async () => {

@@ -125,7 +125,7 @@ function toPrivateKey(option: string, key: PrivateKey["key"]): KeyObject {
 /** The algorithms that a key can sign with, the better one first; the one that is wanted, if it is among them. */
 function algorithms(option: string, key: KeyObject, wanted: Algorithm | undefined): readonly Algorithm[] {
   const { namedCurve, modulusLength = 0 } = key.asymmetricKeyDetails ?? {};
-  const fits: readonly Algorithm[] = FITTING[`${key.asymmetricKeyType}${namedCurve === undefined ? "" : `:${namedCurve}`}`] ?? [];
+  const fits = fitting(key);
   const kind = namedCurve ?? key.asymmetricKeyType;
   if (fits.length === 0) throw misuse(`\`${option}.key\` is of the kind \`${kind}\`, which is not supported: use P-256, P-384, Ed25519 or RSA`);
   if (fits.includes("PS256") && modulusLength < 2048) throw misuse(`\`${option}.key\` is an RSA key of ${modulusLength} bits: use one of 2048 or more`);
@@ -150,6 +150,26 @@ function publicJwk(key: KeyObject): JsonWebKey {
 function thumbprint({ crv, e, kty, n, x, y }: JsonWebKey): string {
   // In the order of the names, absent ones left out, which is what the RFC wants hashed.
   return crypto().createHash("sha256").update(JSON.stringify({ crv, e, kty, n, x, y })).digest("base64url");
+}
+
+/** Whether a server's signature is good: `key` is a public JWK as JSON text, `signature` base64url, for ECDSA r and s. */
+export function isSigned(key: string, alg: string, input: string, signature: string): boolean {
+  const { createPublicKey, verify } = crypto();
+  try {
+    const publicKey = createPublicKey({ key: JSON.parse(key) as JsonWebKey, format: "jwk" });
+    if (!fitting(publicKey).includes(alg as Algorithm)) return false;
+    const { hash, ...how } = HOW[alg as Algorithm];
+    return verify(hash, Buffer.from(input), { key: publicKey, ...how }, Buffer.from(signature, "base64url"));
+  } catch {
+    // It is no signature of this key's, nor of any.
+    return false;
+  }
+}
+
+/** The algorithms that keys of this kind are for, the better one first. */
+function fitting({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): readonly Algorithm[] {
+  const { namedCurve } = asymmetricKeyDetails ?? {};
+  return FITTING[`${asymmetricKeyType}${namedCurve === undefined ? "" : `:${namedCurve}`}`] ?? [];
 }
 
 function isJwk(key: unknown): boolean {

@@ -238,6 +238,21 @@ for (const [name, client] of Object.entries(CLIENTS)) {
     for (const url of ["rediss://redis.example:6379", "redis://localhost", "redis://127.0.0.2", "redis://[::1]:6379"]) new RedisStore(make({ url }));
     new RedisStore(client.remoteCluster("rediss://redis.example:6379"));
   });
+
+  test(`${name}: two clients of remint ask for one token`, async () => {
+    const lane = new Lane();
+    await lane.settings({ token_latency_ms: 300 });
+    const prefix = `${name} fleet:`;
+    const fleet = await Promise.all(Array.from({ length: 6 }, async () => lane.client("phoenix-wallet", { store: await open({ prefix }) })));
+    const tokens = await within(30, Promise.all(fleet.map((one) => one.token())));
+    assert.equal(new Set(tokens.map(({ accessToken }) => accessToken)).size, 1);
+    assert.equal(await lane.tokenRequests(), 1);
+    const late = lane.client("phoenix-wallet", { store: await open({ prefix }) });
+    assert.equal((await late.token()).accessToken, tokens[0].accessToken);
+    assert.equal(await lane.tokenRequests(), 1);
+    await Promise.all([...fleet, late].map((one) => one.close()));
+    await until(async () => Number((await server.admin.pubsub("NUMSUB", `${prefix}changed`))[1]) === 0);
+  });
 }
 
 for (const kind of ["redis", "ioredis"]) {
