@@ -87,7 +87,12 @@ impl Builder {
 
     /// Sets an option by its name. Durations are seconds here.
     pub fn option(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.options.insert(name.to_owned(), Secret::new(value.into().to_string()));
+        match (name, value.into()) {
+            // What else is told of these is added.
+            ("policy", Value::Object(policy)) => self.policy = policy,
+            ("parameters", Value::Object(parameters)) => self.parameters = parameters,
+            (name, value) => drop(self.options.insert(name.to_owned(), Secret::new(value.to_string()))),
+        }
         self
     }
 
@@ -378,7 +383,7 @@ impl Builder {
             [("parameters", core::mem::take(&mut self.parameters)), ("policy", core::mem::take(&mut self.policy))]
         {
             if !members.is_empty() {
-                self = self.option(name, members);
+                self.options.insert(name.to_owned(), Secret::new(Value::Object(members).to_string()));
             }
         }
         let mut document =

@@ -1,7 +1,7 @@
 //! The same for tasks.
 
 use core::fmt;
-use core::future::poll_fn;
+use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::time::Duration;
 use std::boxed::Box;
@@ -58,13 +58,16 @@ impl AsyncRedisStore {
 }
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> AsyncRedisStore<C> {
-    /// A store over a connection of the user's: a `ConnectionManager`, one to a cluster. Without
-    /// [`notifications`](Self::notifications), other processes' changes are noticed as the policy's `store_check` says.
+    /// A store over connections of another kind: to a cluster, to the master that sentinels name, a `ConnectionManager`. See
+    /// [`RedisStore::over`](super::RedisStore::over); after an error, `connect` is called again.
     ///
     /// # Errors
     /// `host_error` if the operating system gives no randomness.
-    pub fn over(connection: C) -> Result<Self, Error> {
-        let connect = move |_| -> Boxed<_> { Box::pin(core::future::ready(Ok(connection.clone()))) };
+    pub fn over<F>(connect: impl Fn(Duration) -> F + Send + Sync + 'static) -> Result<Self, Error>
+    where
+        F: Future<Output = RedisResult<C>> + Send + 'static,
+    {
+        let connect = move |timeout| -> Boxed<_> { Box::pin(connect(timeout)) };
         Ok(Self { connect: Box::new(connect), current: Mutex::default(), shared: Common::new(None)? })
     }
 
@@ -112,9 +115,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> AsyncRedisStore<C> {
                     connection = self.connected().await?;
                 }
                 Err(error) => {
-                    if error.is_unrecoverable_error() {
-                        *self.current() = None;
-                    }
+                    // Another may lead to a server that can.
+                    *self.current() = None;
                     return Err(failed(error));
                 }
             }

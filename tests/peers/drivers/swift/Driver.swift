@@ -25,8 +25,13 @@ struct Driver {
             try makeClient(words)
             return NSNull()
         case "token":
-            let token = try await client(words).token(force: words.optional("force") ?? false)
+            let timeout: Double? = words.optional("timeout")
+            let token = try await client(words).token(
+                force: words.optional("force") ?? false, timeout: timeout.map { .seconds($0) })
             return shown(token)
+        case "invalidate":
+            try await client(words).invalidate()
+            return NSNull()
         case "tokens":
             return try await tokens(of: client(words), callers: words.required("callers"))
         case "call":
@@ -97,7 +102,9 @@ struct Driver {
                 defer { notices = [] }
                 return notices
             }
-            return notices.map { ["notice": $0.name, "shown": printed($0)] }
+            return notices.map { notice in
+                ["notice": notice.name, "detail": notice.detail as Any? ?? NSNull(), "shown": printed(notice)]
+            }
         case "lose_answers":
             let count: Int = try words.required("count")
             try state(words).losses.with { $0 = count }
@@ -139,6 +146,15 @@ struct Driver {
         configuration.resource = listed(options.takeAny("resource"))
         configuration.audience = listed(options.takeAny("audience"))
         configuration.apiOrigins = options.take("api_origins") ?? []
+        let timeout: Double? = options.take("request_timeout")
+        configuration.requestTimeout = timeout.map { .seconds($0) }
+        configuration.policy = try (options.take("policy") ?? [:]).mapValues(constant)
+        configuration.store = try options.takeAny("store").map(store)
+        let keys: [[String: String]]? = options.take("store_keys")
+        configuration.storeKeys = try (keys ?? []).map { key in
+            guard let id = key["id"], let text = key["key"] else { throw Malformed(what: "`store_keys`") }
+            return StoreKey(id: id, base64URL: text)
+        }
         if let token: String = options.take("subject_token") { configuration.subjectToken = { _ in token } }
         if let token: String = options.take("actor_token") { configuration.actorToken = { _ in token } }
         if let assertion: String = options.take("assertion") { configuration.assertion = { _ in assertion } }
@@ -212,6 +228,21 @@ private func losing(_ losses: Locked<Int>) -> Transport {
         let headers = answer.allHeaderFields.map { (name: "\($0.key)", value: "\($0.value)") }
         return HTTPResponse(status: answer.statusCode, headers: headers, body: body)
     }
+}
+
+/// A constant of the behaviour contract.
+private func constant(_ value: Any) throws -> PolicyValue {
+    if let number = value as? Double { return .number(number) }
+    if let word = value as? String { return .word(word) }
+    throw Malformed(what: "one of the constants in `policy`")
+}
+
+/// The store that processes share: in a folder.
+private func store(_ described: Any) throws -> any Store {
+    guard let folder: String = Words(described as? [String: Any] ?? [:]).optional("file") else {
+        throw Malformed(what: "`store`: no redis")
+    }
+    return try FileStore(folder)
 }
 
 /// A key that a service holds; without one, a key out of PEM.

@@ -22,6 +22,7 @@ use tokio::task::spawn_blocking;
 use ureq::http::Request;
 
 use crate::keys::{Connection, with_dpop};
+use crate::stores::with_store;
 
 /// A client, and what happened to it and its views.
 #[derive(Clone)]
@@ -74,6 +75,7 @@ impl Tested {
                 "signing_key" => with_held_key(builder, &value, runtime.is_some()),
                 "dpop" if value.get("url").is_some() => with_held_proofs(builder, &value, runtime.is_some()),
                 "dpop" => with_dpop(builder, &value)?,
+                "store" => with_store(builder, &value, runtime.is_some())?,
                 _ => builder.option(&name, value),
             };
         }
@@ -97,8 +99,8 @@ impl Tested {
         Ok(Self { client, state })
     }
 
-    pub fn token(&self, force: bool) -> Result<Token, Box<dyn Error>> {
-        let options = TokenOptions { force, ..TokenOptions::default() };
+    pub fn token(&self, force: bool, timeout: Option<Duration>) -> Result<Token, Box<dyn Error>> {
+        let options = TokenOptions { force, timeout, ..TokenOptions::default() };
         Ok(match &self.client {
             Either::Threads(client) => client.token_with(options)?,
             Either::Tasks(client, runtime) => runtime.block_on(client.token_with(options))?,
@@ -229,6 +231,14 @@ impl Tested {
             }
         };
         Ok(Self { client, state: self.state.clone() })
+    }
+
+    pub fn invalidate(&self) {
+        match &self.client {
+            Either::Threads(client) => client.invalidate(),
+            // What it leads to is spawned.
+            Either::Tasks(client, runtime) => runtime.block_on(async { client.invalidate() }),
+        }
     }
 
     pub fn close(&self) {

@@ -2,6 +2,7 @@
 
 mod client;
 mod keys;
+mod stores;
 
 use std::collections::{BTreeMap, HashMap};
 use std::env;
@@ -9,6 +10,7 @@ use std::error::Error;
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use remint::Secret;
 use remint::client::Token;
@@ -47,6 +49,11 @@ enum Order {
         client: String,
         #[serde(default)]
         force: bool,
+        /// In seconds.
+        timeout: Option<f64>,
+    },
+    Invalidate {
+        client: String,
     },
     Tokens {
         client: String,
@@ -99,7 +106,7 @@ enum Order {
         client: String,
         view: String,
         subject: String,
-        subject_token: Secret,
+        subject_token: Option<Secret>,
         actor_token: Option<Secret>,
     },
     Exchange {
@@ -140,7 +147,13 @@ impl Driver {
                 self.clients.insert(name, Tested::new(profile, options, self.runtime.as_ref())?);
                 Value::Null
             }
-            Order::Token { client, force } => shown(&self.client(&client)?.token(force)?),
+            Order::Token { client, force, timeout } => {
+                shown(&self.client(&client)?.token(force, timeout.map(Duration::from_secs_f64))?)
+            }
+            Order::Invalidate { client } => {
+                self.client(&client)?.invalidate();
+                Value::Null
+            }
             Order::Tokens { client, callers } => self.client(&client)?.tokens(callers)?.iter().map(shown).collect(),
             Order::Call { client, url, method } => self.client(&client)?.call(&method, &url)?.into(),
             Order::AuthorizationUrl { client, redirect_uri, scope, authorization_details } => {
@@ -190,7 +203,11 @@ impl Driver {
                 Value::Null
             }
             Order::WithSubject { client, view, subject, subject_token, actor_token } => {
-                let derived = self.client(&client)?.with_subject_token(subject, subject_token, actor_token)?;
+                let client = self.client(&client)?;
+                let derived = match subject_token {
+                    Some(subject_token) => client.with_subject_token(subject, subject_token, actor_token)?,
+                    None => client.with_subject(subject, None)?,
+                };
                 self.clients.insert(view, derived);
                 Value::Null
             }
