@@ -186,11 +186,14 @@ export class Driver {
     view?: View,
     wait?: Wait,
   ): Promise<[answer: A, waited: boolean]> {
+    let cause: unknown;
     for (this.#lookAtFiles(); ; ) {
       signal?.throwIfAborted();
-      const cause = wait !== undefined && this.#flights.has(wait.wait) ? await this.#settled(wait, signal) : undefined;
+      const ended = wait !== undefined && this.#flights.has(wait.wait) ? await this.#settled(wait, signal) : undefined;
+      // A flight that only slept leaves the word to the one before it.
+      if (ended !== undefined) cause = ended;
       const answer = this.handle(question(wait?.wait)) as A | Failure | Wait;
-      if (typeof answer === "object" && "fail" in answer) throw toError({ ...hintOf(cause), ...inCamelCase(answer) }, cause);
+      if (typeof answer === "object" && "fail" in answer) throw toError({ ...inCamelCase(answer), ...hintOf(cause) }, cause ?? undefined);
       if (typeof answer !== "object" || !("wait" in answer)) return [answer, wait !== undefined];
       wait = answer;
       const flight = this.#flights.get(wait.wait);
@@ -249,13 +252,15 @@ export class Driver {
 
   #start(operation: Operation): void {
     if ("send" in operation) {
-      const { send: op, request, cap } = operation;
+      const { send: op, flight, request, cap } = operation;
       const { url, method, headers, body } = request;
       this.#run(op, operation, async (signal) => {
         const init = { method, headers, redirect: "manual" as const, signal: signal!, ...(body === undefined ? {} : { body }) };
         const answer = await this.#host.http(url, init);
         const bytes = await readBody(answer.body, cap);
         const lines = [...answer.headers];
+        // Whatever went wrong before, the server has the say now.
+        this.#blame(flight, null);
         return () => this.#core.received(op, answer.status, lines, bytes, this.#now(), this.#host.random(32));
       }, failureKind);
     } else if ("provide" in operation) {
@@ -334,7 +339,7 @@ export class Driver {
     this.#running.add(running);
   }
 
-  /** Keeps the host's own error for those who wait. */
+  /** Keeps the host's own error for those who wait; null, if all went well here. */
   #blame(flight: string, cause: unknown): void {
     const ended = this.#flights.get(flight);
     if (ended !== undefined) ended.cause = cause;

@@ -109,7 +109,7 @@ export function toError(failure: Failure, cause?: unknown): RemintError {
 export function inCamelCase(failure: Failure): Failure {
   const { fail, message } = failure;
   if (!NAMING.includes(fail)) return failure;
-  const names = / is not known: /.test(message) ? /`[^`]+`/g : /(?:option|exceed|set|in|raise|beside) `(?!parameters\.)[^`]+`/g;
+  const names = / is not known: /.test(message) ? /`[^`]+`/g : /(?:^|(?:option|exceed|set|in|raise|beside) )`(?!parameters\.)[^`]+`/g;
   return { ...failure, message: message.replace(names, toCamelCase).replace("`aside`", "`backgroundRefresh`") };
 }
 

@@ -99,7 +99,7 @@ export function checkStore(store: unknown): Store {
 
 /** The keys as the core takes them. */
 export function toStoreKeys(keys: unknown): object[] {
-  if (!Array.isArray(keys)) throw misuse("the option `storeKeys` must be a list of `{ id, key }`, the one to write with first");
+  if (!Array.isArray(keys) || keys.length === 0) throw misuse("the option `storeKeys` must be a list of `{ id, key }`, the one to write with first");
   return keys.map((given: Partial<StoreKey> | null) => {
     const { id, key } = given ?? {};
     if (typeof id === "string" && typeof key === "string") return { id, key };
