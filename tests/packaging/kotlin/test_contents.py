@@ -16,12 +16,13 @@ HERE = Path(__file__).parent
 PACKAGES = Path(os.environ.get("REMINT_PACKAGES", HERE.parents[2] / "target" / "packages"))
 VERSION = "0.1.0"
 PLATFORM = "linux-x86-64"
-ARTEFACTS = ["remint", "remint-ktor", "remint-okhttp", "remint-spring"]
+ARTEFACTS = ["remint", "remint-ktor", "remint-okhttp", "remint-redis", "remint-spring"]
 #: The packages of each artefact's classes: the generated code has one of its own.
 CLASSES = {
     "remint": {"dev/remint", "dev/remint/core"},
     "remint-ktor": {"dev/remint/ktor"},
     "remint-okhttp": {"dev/remint/okhttp"},
+    "remint-redis": {"dev/remint/redis"},
     "remint-spring": {"dev/remint/spring"},
 }
 POM = {"p": "http://maven.apache.org/POM/4.0.0"}
@@ -51,7 +52,7 @@ def test_a_jar_holds_its_package_and_nothing_else(artefact: str) -> None:
         names = files(archive)
     assert {folder(name) for name in names if name.endswith(".class")} <= CLASSES[artefact]
     others = [name for name in names if not name.endswith((".class", ".kotlin_module"))]
-    allowed = rf"META-INF/(MANIFEST\.MF|LICENSE-(APACHE|MIT)|proguard/[\w.-]+\.pro|maven/.+|spring/[\w.]+\.imports|spring-configuration-metadata\.json|native-image/.+)|{PLATFORM}/libremint_ffi\.so"
+    allowed = rf"META-INF/(MANIFEST\.MF|LICENSE-(APACHE|MIT)|proguard/[\w.-]+\.pro|maven/.+|spring/[\w.]+\.imports|spring-configuration-metadata\.json|native-image/.+)|dev/remint/redis/(lock|save)\.lua|{PLATFORM}/libremint_ffi\.so"
     assert [name for name in others if not re.fullmatch(allowed, name)] == []
     assert {"META-INF/LICENSE-APACHE", "META-INF/LICENSE-MIT", "META-INF/MANIFEST.MF"} <= set(others)
 
@@ -154,6 +155,19 @@ def test_a_pom_has_what_central_asks_for(artefact: str) -> None:
 
 def key(dependency: ElementTree.Element) -> str:
     return ":".join(dependency.findtext(f"p:{name}", "", POM) for name in ("groupId", "artifactId"))
+
+
+def test_the_stores_for_redis_bring_no_client_and_keep_apart() -> None:
+    """A class that can be looked at without the client that it does not use: no signature has both, and a user needs neither."""
+    pom = ElementTree.parse(packed(f"remint-redis-{VERSION}.pom")).getroot()
+    clients = [each for each in pom.findall("p:dependencies/p:dependency", POM) if each.findtext("p:artifactId", "", POM) in ("lettuce-core", "jedis")]
+    assert [each.findtext("p:optional", "", POM) for each in clients] == ["true", "true"]
+    with jar("remint-redis") as archive:
+        classes = {name: archive.read(name) for name in files(archive) if name.endswith(".class")}
+        assert {name.rpartition("/")[2] for name in files(archive) if name.endswith(".lua")} == {"lock.lua", "save.lua"}
+    uses = {name: (b"io/lettuce/" in code, b"redis/clients/jedis/" in code) for name, code in classes.items()}
+    assert (True, True) not in uses.values()
+    assert uses["dev/remint/redis/RedisStore.class"] == (False, False)
 
 
 def test_the_manifest_names_the_module() -> None:

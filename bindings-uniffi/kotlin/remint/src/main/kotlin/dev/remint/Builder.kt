@@ -26,6 +26,7 @@ public class Builder internal constructor(profile: String) {
     private val grants = Grants()
     private var signingKey: SigningKey? = null
     private var dpop: SigningKey? = null
+    private var isDpopRequired = true
     private var certificate: ClientCertificate? = null
     private var trustManager: X509TrustManager? = null
     private var http: Transport? = null
@@ -89,6 +90,7 @@ public class Builder internal constructor(profile: String) {
     @JvmOverloads
     public fun dpop(key: SigningKey = SigningKey.of(SigningKey.generateKey()), required: Boolean = true): Builder {
         this.dpop = key
+        isDpopRequired = required
         return variable("dpop", key.toldAsDpop(required))
     }
 
@@ -223,7 +225,7 @@ public class Builder internal constructor(profile: String) {
         if (http != null && listOfNotNull(proxy, sslContext, trustManager).isNotEmpty()) {
             throw misuse("the options `proxy`, `sslContext` and `trustManager` are for the default transport: leave them out, or `http`")
         }
-        val keys = listOfNotNull(signingKey?.let { it.name to it }, dpop?.let { it.dpopName to it }).toMap()
+        val keys = Keys(signingKey, dpop, isDpopRequired)
         val shared = store?.let { SharedStore(it, clock, executor) }
         val host = Host(
             http ?: defaultTransport(executor), executor, clock, random, clientSecret, clientAssertion, grants, keys, certificate, shared, onNotice,

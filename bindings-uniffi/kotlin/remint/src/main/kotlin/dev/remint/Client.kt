@@ -13,6 +13,8 @@ import dev.remint.core.Want
 import kotlinx.coroutines.future.await
 import java.io.Closeable
 import java.net.URLEncoder
+import java.security.PrivateKey
+import java.security.cert.X509Certificate
 import java.time.Duration
 import java.util.concurrent.CancellationException
 import java.util.concurrent.CompletableFuture
@@ -403,6 +405,38 @@ public class Client internal constructor(
 
     /** Like [invalidate], as a future. */
     public fun invalidateAsync(): CompletableFuture<Void> = future { invalidateBlocking() }.thenAccept { }
+
+    /**
+     * Goes on with other keys or another certificate, without a restart: as in the options of the same names. What is absent stays. Tokens that
+     * are bound to what was there before are not used any more. A certificate that was given as files needs no call.
+     *
+     * @param certificateChain the new certificate, the client's own first
+     * @param certificateKey its key, where the default transport presents it
+     * @throws UsageException if the client was made without a certificate, or the key does not belong to it; then nothing has changed
+     */
+    public suspend fun renew(
+        signingKey: SigningKey? = null, dpop: SigningKey? = null, certificateChain: List<X509Certificate>? = null, certificateKey: PrivateKey? = null,
+    ): Unit = renewBlocking(signingKey, dpop, certificateChain, certificateKey)
+
+    /** Like [renew], which never waits. */
+    @JvmOverloads
+    public fun renewBlocking(
+        signingKey: SigningKey? = null, dpop: SigningKey? = null, certificateChain: List<X509Certificate>? = null, certificateKey: PrivateKey? = null,
+    ) {
+        val credential = when {
+            certificateChain == null && certificateKey != null -> throw misuse("`certificateKey` needs the `certificateChain` that it belongs to")
+            certificateChain == null -> null
+            certificateKey == null -> Credential(certificateChain.toList().ifEmpty { throw misuse("`certificateChain` is empty") }, null)
+            else -> credentialOf(certificateChain, certificateKey)
+        }
+        driver.renew(signingKey, dpop, credential)
+    }
+
+    /** Like [renew], as a future. */
+    @JvmOverloads
+    public fun renewAsync(
+        signingKey: SigningKey? = null, dpop: SigningKey? = null, certificateChain: List<X509Certificate>? = null, certificateKey: PrivateKey? = null,
+    ): CompletableFuture<Void> = future { renewBlocking(signingKey, dpop, certificateChain, certificateKey) }.thenAccept { }
 
     /**
      * Refuses new work, and waits for what is under way: a refresh token that was sent is saved first. That takes no longer

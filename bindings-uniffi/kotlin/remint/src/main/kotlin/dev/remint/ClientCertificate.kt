@@ -42,6 +42,14 @@ internal class ClientCertificate(private val files: List<Path>, private val read
         return after.tlsId
     }
 
+    /** Refuses what could not take the place of the one that there is. */
+    fun check(credential: Credential?) {
+        if (current.key != null && credential?.key == null) throw misuse("the new certificate has no key, and this client presents it: give the key as well")
+    }
+
+    /** From here on it is this one. */
+    fun replace(credential: Credential): Unit = lock.withLock { current = credential }
+
     private fun readAgain() {
         val now = stamps()
         if (now == stamps) return

@@ -63,7 +63,7 @@ internal class Host(
     val clientSecret: Supplier<String>?,
     val clientAssertion: Supplier<String>?,
     val grants: Grants,
-    val keys: Map<String, SigningKey>,
+    val keys: Keys,
     val certificate: ClientCertificate?,
     val store: SharedStore?,
     val onNotice: Consumer<Notice>?,
@@ -115,6 +115,18 @@ internal class Driver(private val core: Core, private val host: Host) {
     /** The answer to a question that is asked again after each flight that it has to wait for. */
     fun <T : Any> inquire(read: (Answer) -> T, question: (after: String?) -> Event): CompletableFuture<T> =
         Inquiry(null, question) { answer, _ -> read(answer) }.apply { again(null, null) }
+
+    /** Goes on with other keys, or with another certificate. What is under way may still ask for the ones before. */
+    fun renew(signingKey: SigningKey?, dpop: SigningKey?, credential: Credential?) {
+        val certificate = if (credential == null) null else host.certificate ?: throw misuse("this client was made without `clientCertificate`: make another with one")
+        certificate?.check(credential)
+        val told = Renewed(null, signingKey?.let { toJson("signingKey", it.told()) }, dpop?.let { toJson("dpop", it.toldAsDpop(host.keys.isDpopRequired)) })
+        host.keys.add(signingKey, dpop)
+        if (signingKey != null || dpop != null) ask(Event.Renewed(told))
+        if (credential == null) return
+        certificate?.replace(credential)
+        ask(Event.Renewed(Renewed(tlsId = credential.tlsId)))
+    }
 
     /** No new work. The future is done when what was under way has ended. */
     fun close(): CompletableFuture<Void> {
@@ -218,7 +230,7 @@ internal class Driver(private val core: Core, private val host: Host) {
                 Event.Provided(operation.op, provide(operation.what))
             }
             is Operation.Store -> store(operation)
-            is Operation.Sign -> sign(operation, host.keys[operation.key])
+            is Operation.Sign -> sign(operation, host.keys.named(operation.key))
             // As with a key in memory: another thread would take longer.
             is Operation.Verify -> call(operation.op, operation.flight, operation.until, Executor(Runnable::run)) {
                 Event.Verified(operation.op, operation.run { isSignature(key, alg, input.expose(), signature) })

@@ -114,14 +114,14 @@ public class FileStore(private val directory: Path) : Store {
         } finally {
             discard(draft)
         }
-        // Whoever was stopped between reading and linking may have made a version that was there and gone: then it is not the highest.
+        // Whoever was stopped between reading and linking may have made a version that was there and gone: of the last few, none ever goes.
         val all = versions(folder)
-        if (all.any { it > version }) {
+        if (all.any { it >= version + KEPT }) {
             discard(made)
             return false
         }
         flush(folder)
-        all.filter { it < version }.forEach { discard(folder.resolve(name(it))) }
+        all.filter { it <= version - KEPT }.forEach { discard(folder.resolve(name(it))) }
         sweep(folder)
         return true
     }
@@ -199,6 +199,9 @@ public class FileStore(private val directory: Path) : Store {
     private companion object {
         const val TRIES = 100
         const val MAX_PAUSE = 6L
+
+        /** How many versions are left alone. All languages keep as many: it is what makes a link that succeeded the first one. */
+        const val KEPT = 16
         const val DRAFT = ".tmp-"
         const val DRAFT_BYTES = 12
         const val ABANDONED = 3_600_000L

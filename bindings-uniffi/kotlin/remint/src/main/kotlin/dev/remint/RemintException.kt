@@ -50,7 +50,10 @@ public sealed class RemintException(failure: Failure, cause: Throwable?) :
 }
 
 /** Remint was misused: change the program or its configuration. */
-public class UsageException internal constructor(failure: Failure, cause: Throwable?) : RemintException(failure, cause)
+public class UsageException internal constructor(failure: Failure, cause: Throwable?) : RemintException(failure, cause) {
+    /** For adapters and stores of your own, which refuse an option of theirs: the code is `invalid_option`. */
+    public constructor(message: String) : this(failure("invalid_option", Family.USAGE, message), null)
+}
 
 /** The authorization server, or what answered in its place, said no. */
 public class ServerException internal constructor(failure: Failure, cause: Throwable?) : RemintException(failure, cause)

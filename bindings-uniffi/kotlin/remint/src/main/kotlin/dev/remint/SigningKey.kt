@@ -146,6 +146,25 @@ public class SigningKey private constructor(
     }
 }
 
+/** The keys that a client signs with, by the names that the core has for them. */
+internal class Keys(signingKey: SigningKey?, dpop: SigningKey?, val isDpopRequired: Boolean) {
+    @Volatile private var byName = named(signingKey, dpop)
+
+    fun named(name: String): SigningKey? = byName[name]
+
+    /** What comes to be in use; the last few that were are kept for what is under way. */
+    @Synchronized fun add(signingKey: SigningKey?, dpop: SigningKey?) {
+        val new = named(signingKey, dpop)
+        byName = new + (byName - new.keys).entries.take(KEPT_KEYS).associate { it.toPair() }
+    }
+
+    private fun named(signingKey: SigningKey?, dpop: SigningKey?) = listOfNotNull(signingKey?.let { it.name to it }, dpop?.let { it.dpopName to it }).toMap()
+
+    private companion object {
+        const val KEPT_KEYS = 8
+    }
+}
+
 private fun fitting(key: PrivateKey, publicKey: PublicKey?, algorithm: String?): List<String> {
     // A key that stays in its token shows no more than its kind.
     val bits = (key as? RSAKey ?: publicKey as? RSAKey)?.modulus?.bitLength()

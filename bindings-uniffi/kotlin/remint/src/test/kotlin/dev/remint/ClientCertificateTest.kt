@@ -148,6 +148,23 @@ class ClientCertificateTest {
     }
 
     @Test
+    fun `a certificate that is held in objects can be renewed, on a connection of its own`() {
+        val (first, second) = issue("first") to issue("second")
+        client { clientCertificate(first.chain, first.key).variable("certificateBound", true) }.use { client ->
+            client.tokenBlocking()
+            assertEquals("invalid_option", thrown<UsageException> { client.renewBlocking(null, null, second.chain, first.key) }.code)
+            assertEquals("invalid_option", thrown<UsageException> { client.renewBlocking(null, null, second.chain, null) }.code)
+            assertEquals("T1", client.peek()?.accessToken)
+            client.renewBlocking(null, null, second.chain, second.key)
+            assertEquals(null, client.peek())
+            client.tokenBlocking()
+            assertEquals(listOf(first, second).map { it.chain.first() }, seen.toList())
+        }
+        val without = Client("phoenix-wallet", "id", "s3cret")
+        assertEquals("invalid_option", thrown<UsageException> { without.renewBlocking(null, null, second.chain, second.key) }.code)
+    }
+
+    @Test
     fun `a transport of one's own hears which certificate is wanted`() {
         val issued = issue("client")
         val server = TestServer { completed(token("T1")) }

@@ -29,7 +29,7 @@ class FileStoreTest : StoreContract() {
         val store = store()
         store.lock(KEY, "a", MINUTE)
         store.put("""{"remint":1}""")
-        assertEquals(listOf("0000000000000002"), versions)
+        assertEquals(listOf("0000000000000001", "0000000000000002"), versions)
         val text = Files.readString(folder.resolve(versions.last()))
         assertTrue(Regex("""\{"expires":\d{13},"lease":\{"owner":"a","until":\d{13}},"record":"\{\\"remint\\":1}"}""").matches(text), text)
         assertEquals("rw-------", PosixFilePermissions.toString(Files.getPosixFilePermissions(folder.resolve(versions.last()))))
@@ -71,21 +71,25 @@ class FileStoreTest : StoreContract() {
     }
 
     @Test
-    fun `old versions are removed`() {
-        val store = store()
-        repeat(5) { store.put("${it + 1}", expect = if (it == 0) null else "$it") }
-        assertEquals(listOf("0000000000000005"), versions)
+    fun `the last sixteen versions are left alone, and older ones go`() {
+        counted(16)
+        assertEquals(16, versions.size)
+        counted(40, from = 16)
+        assertEquals((25..40).map { "%016d".format(it) }, versions)
     }
 
     @Test
     fun `a version that was made too late counts for nothing`() {
-        val store = store()
-        repeat(5) { store.put("${it + 1}", expect = if (it == 0) null else "$it") }
+        counted(20)
         // As by a process that was stopped after it had seen version 2, when 3 was still to come.
         write(3, """{"expires": ${System.currentTimeMillis() + 60_000}, "lease": null, "record": "late"}""")
-        assertEquals("5", store.load(KEY))
-        store.put("6", expect = "5")
-        assertEquals(listOf("0000000000000006"), versions)
+        assertEquals("20", store().load(KEY))
+        store().put("21", expect = "20")
+        assertFalse("0000000000000003" in versions)
+    }
+
+    private fun counted(to: Int, from: Int = 0) = store().run {
+        for (number in from + 1..to) put("$number", expect = if (number == 1) null else "${number - 1}")
     }
 
     @Test

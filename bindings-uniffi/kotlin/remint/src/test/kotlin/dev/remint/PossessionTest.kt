@@ -150,6 +150,43 @@ class PossessionTest {
     }
 
     @Test
+    fun `a key that is renewed takes over without a restart, and tokens of the one before are not used any more`() {
+        val (before, after) = List(2) { SigningKey.generateKey() }
+        client { dpop(SigningKey.of(before)) }.use { client ->
+            assertTrue(verifies("ES256", before, proofOf(client.headersBlocking("GET", "https://api.example.com/a"))))
+            client.renewBlocking(dpop = SigningKey.of(after))
+            assertEquals(null, client.peek())
+            assertTrue(verifies("ES256", after, proofOf(client.headersBlocking("GET", "https://api.example.com/a"))))
+            assertEquals(2, server.count)
+            client.renewAsync(dpop = SigningKey.of(before)).get()
+            assertTrue(verifies("ES256", before, proofOf(client.headersBlocking("GET", "https://api.example.com/a"))))
+            assertEquals("invalid_option", thrown<UsageException> { client.renewBlocking(dpop = SigningKey.remote("k", "ES256") { input, _ -> input }) }.code)
+            assertTrue(verifies("ES256", before, proofOf(client.headersBlocking("GET", "https://api.example.com/a"))))
+        }
+        server.answer = { completed(TestServer.token("T1")) }
+        client { dpop(SigningKey.of(before), required = false) }.use { client ->
+            kotlinx.coroutines.runBlocking { client.renew(dpop = SigningKey.of(after)) }
+            assertEquals("T1", client.tokenBlocking().accessToken)
+        }
+    }
+
+    @Test
+    fun `an assertion's key is renewed while tokens stay`() {
+        val (before, after) = List(2) { SigningKey.generateKey() }
+        val profile = PROFILE.replace("client_secret_basic", "private_key_jwt")
+        Client(profile, "someone") { http(server); signingKey(SigningKey.of(before), "https://auth.example.com") }.use { client ->
+            server.answer = { completed(TestServer.token("T1")) }
+            client.tokenBlocking()
+            client.renewBlocking(signingKey = SigningKey.of(after))
+            assertEquals("T1", client.peek()?.accessToken)
+            client.tokenBlocking(force = true)
+            val assertions = server.requests.map { it.body!!.decodeToString().substringAfter("client_assertion=").substringBefore('&').split('.') }
+            assertEquals(listOf(true, false), assertions.map { verifies("ES256", before, it) })
+            assertTrue(verifies("ES256", after, assertions[1]))
+        }
+    }
+
+    @Test
     fun `a private JWK is read, with its algorithm and name`() {
         val pair = SigningKey.generateKey("ES384")
         val d = Base64.getUrlEncoder().withoutPadding().encodeToString((pair.private as java.security.interfaces.ECPrivateKey).s.toByteArray())

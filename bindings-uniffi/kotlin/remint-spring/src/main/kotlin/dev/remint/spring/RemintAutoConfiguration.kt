@@ -2,6 +2,11 @@ package dev.remint.spring
 
 import dev.remint.Builder
 import dev.remint.Client
+import dev.remint.SigningKey
+import dev.remint.UsageException
+import java.io.IOException
+import java.nio.file.Files
+import java.nio.file.Path
 import java.time.Duration
 import org.springframework.beans.factory.ObjectProvider
 import org.springframework.boot.autoconfigure.AutoConfiguration
@@ -33,6 +38,21 @@ public class RemintProperties {
 
     /** The scopes to ask for. */
     public var scope: List<String>? = null
+
+    /** Whether tokens are bound to a key (DPoP, RFC 9449): to one of the client's own, unless there is a [dpopKey]. */
+    public var dpop: Boolean = false
+
+    /** The PEM file of the private key that tokens are bound to (RFC 9449). */
+    public var dpopKey: Path? = null
+
+    /** The PEM file of the certificate that the client shows in TLS (RFC 8705), with those that lead to its authority. A new one is taken up. */
+    public var clientCertificate: Path? = null
+
+    /** The PEM file of its private key. */
+    public var clientCertificateKey: Path? = null
+
+    /** Whether tokens are to be bound to the certificate (RFC 8705 section 3). */
+    public var certificateBound: Boolean = false
 
     /** What the profile declares as its variables: `token-endpoint`, `base-url`, `tenant-id` … */
     public var variables: Map<String, String> = emptyMap()
@@ -75,9 +95,26 @@ public class RemintAutoConfiguration {
         builder.allowLoopbackHttp(properties.allowLoopbackHttp)
         properties.requestTimeout?.let(builder::requestTimeout)
         builder.backgroundRefresh(properties.backgroundRefresh)
+        properties.possession(builder)
         customizers.orderedStream().forEach { it.customize(builder) }
         return builder.build()
     }
+}
+
+private fun RemintProperties.possession(builder: Builder) {
+    val (key, certificate, certificateKey) = Triple(dpopKey, clientCertificate, clientCertificateKey)
+    if (key != null) builder.dpop(SigningKey.pem(read(key))) else if (dpop) builder.dpop()
+    if ((certificate == null) != (certificateKey == null)) {
+        throw UsageException("the properties `remint.client-certificate` and `remint.client-certificate-key` go together: give both")
+    }
+    if (certificate != null && certificateKey != null) builder.clientCertificate(certificate, certificateKey)
+    if (certificateBound) builder.variable("certificateBound", true)
+}
+
+private fun read(key: Path): String = try {
+    Files.readString(key)
+} catch (_: IOException) {
+    throw UsageException("the file `$key` of the property `remint.dpop-key` cannot be read: see whether it is there, and its permissions")
 }
 
 /** A [RemintRequestInterceptor] for the one [Client], where there is `RestClient` or `RestTemplate`. */

@@ -1,9 +1,14 @@
 package dev.remint.spring
 
 import dev.remint.Client
+import dev.remint.SigningKey
 import dev.remint.UsageException
 import dev.remint.adapters.text
+import java.nio.file.Files
+import java.nio.file.Path
+import java.security.PrivateKey
 import java.time.Duration
+import java.util.Base64
 import kotlinx.coroutines.runBlocking
 import kotlinx.serialization.json.Json
 import kotlinx.serialization.json.jsonArray
@@ -11,10 +16,12 @@ import kotlinx.serialization.json.jsonObject
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertFalse
 import org.junit.jupiter.api.Assertions.assertInstanceOf
+import org.junit.jupiter.api.Assertions.assertNull
 import org.junit.jupiter.api.Assertions.assertSame
 import org.junit.jupiter.api.Assertions.assertThrows
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
+import org.junit.jupiter.api.io.TempDir
 import org.springframework.boot.autoconfigure.AutoConfiguration
 import org.springframework.boot.autoconfigure.AutoConfigurations
 import org.springframework.boot.context.annotation.ImportCandidates
@@ -72,6 +79,34 @@ class RemintAutoConfigurationTest {
             assertEquals("invalid_option", assertInstanceOf(UsageException::class.java, refused).code)
         }
     }
+
+    @Test
+    fun `keys and certificates are files, and what is wrong with them stops the application`(@TempDir folder: Path) {
+        val key = Files.writeString(folder.resolve("key.pem"), pem(SigningKey.generateKey().private))
+        // The certificate's own tests are beside the client: here it is what the property does that counts.
+        wallet.withPropertyValues("remint.dpop=true").run { assertNull(it.startupFailure) }
+        wallet.withPropertyValues("remint.dpop-key=$key").run { context ->
+            assertNull(context.startupFailure)
+            assertEquals(key, context.getBean(RemintProperties::class.java).dpopKey)
+        }
+        for ((words, properties) in listOf(
+            "remint.dpop-key" to listOf("remint.dpop-key=$folder/nowhere.pem"),
+            "no private key" to listOf("remint.dpop-key=${Files.writeString(folder.resolve("empty.pem"), "")}"),
+            "go together" to listOf("remint.client-certificate=$key"),
+            "go together" to listOf("remint.client-certificate-key=$key"),
+            "holds no certificate" to listOf("remint.client-certificate=$key", "remint.client-certificate-key=$key"),
+            "nowhere.pem" to listOf("remint.client-certificate=$folder/nowhere.pem", "remint.client-certificate-key=$key"),
+            "certificate" to listOf("remint.certificate-bound=true"),
+        )) {
+            wallet.withPropertyValues(*properties.toTypedArray()).run { context ->
+                val refused = generateSequence<Throwable>(context.startupFailure) { it.cause }.first { it is UsageException } as UsageException
+                assertEquals("invalid_option", refused.code)
+                assertTrue(words in refused.message!!, refused.message)
+            }
+        }
+    }
+
+    private fun pem(key: PrivateKey) = "-----BEGIN PRIVATE KEY-----\n${Base64.getMimeEncoder().encodeToString(key.encoded)}\n-----END PRIVATE KEY-----\n"
 
     @Test
     fun `either of Spring's web modules may be missing`() {
