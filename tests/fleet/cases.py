@@ -77,14 +77,19 @@ class World:
             corner.lives(lifetime)
         return corner
 
-    def redis(self, url, **more):
+    def redis(self, url):
         """The options of a client with a store in Redis, under a prefix that nobody else has."""
-        return {"store": {"redis": url, "prefix": f"fleet:{next(self.prefixes)}:", **more}}
+        return self.store(redis=url)
+
+    def store(self, **told):
+        """The options of a client with a store that the driver makes of these words."""
+        return {"store": {"prefix": f"fleet:{next(self.prefixes)}:", **told}, "policy": PATIENT}
 
     def directory(self):
         """The options of a client with a store in a directory of its own."""
-        folder = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="remint-fleet-"))
-        return {"store": {"file": folder}}
+        # Somebody may still give a lease back when the case is over.
+        folder = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="remint-fleet-", ignore_cleanup_errors=True))
+        return {"store": {"file": folder}, "policy": PATIENT}
 
     def members(self, size, names=WITH_REDIS):
         taken = self.fleet.mixed(size, names)
@@ -92,20 +97,30 @@ class World:
         return taken
 
 
+#: A store on a busy machine is not one that is down.
+PATIENT = {"store_timeout": 10}
 #: A lease that is over soon: 2 × (request_timeout + store_timeout).
-SHORT = {"request_timeout": 1, "policy": {"store_timeout": 0.5}}
+SHORT = {"request_timeout": 1, "policy": {"store_timeout": 2}}
 #: In seconds.
-SHORT_LEASE = 3
+SHORT_LEASE = 6
 
 
 def make(fleet, members, corner, store, profile=PROFILE, **options):
     fleet.make(profile, members, **{**corner.options, **store, **options})
 
 
-def same(numbers):
-    """The one number that all callers got."""
-    assert len(set(numbers)) == 1, f"the processes hold different tokens: {numbers}"
+def shared(world, corner, members, client="fleet"):
+    """The number of the one token that all of them have."""
+    tokens = fine(world.fleet.each(lambda member: member.token(client), members))
+    numbers = corner.numbers(tokens)
+    assert len(set(numbers)) == 1, f"the processes hold different tokens: {whose(members, numbers, client)}"
     return numbers[0]
+
+
+def whose(members, numbers, client="fleet"):
+    """Who has which token, and what they said."""
+    said = {member: [f"{notice['notice']} {notice.get('detail') or ''}".strip() for notice in member.notices(client)] for member in members}
+    return "; ".join(f"{member} {number} {said[member]}" for member, number in zip(members, numbers))
 
 
 def fine(answers):

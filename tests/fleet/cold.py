@@ -2,7 +2,7 @@
 
 import time
 
-from cases import case, fine, make, no_401, requests, same
+from cases import case, fine, make, no_401, requests, shared
 from engines import until
 from members import pause_until
 
@@ -19,9 +19,9 @@ def _(world):
         make(world.fleet, members, corner, world.redis(engine.url))
         engine.calls()
         started = time.monotonic()
-        tokens = fine(world.fleet.each(lambda member: member.token(), members))
+        number = shared(world, corner, members)
         took = time.monotonic() - started
-        assert same(corner.numbers(tokens)) == 1
+        assert number == 1
         assert requests(corner) == 1, f"{requests(corner)} token requests for {len(members)} processes"
         calls = engine.calls()
         languages = len({member.name for member in members})
@@ -29,7 +29,7 @@ def _(world):
         world.say(f"{len(members)} processes of {languages} drivers had it after {took:.2f} s; what they asked the store: {brief(calls)}")
         # What is in hand is no reason to ask anybody, once all have heard of the save.
         until(10, lambda: idle(world, engine, members), lambda: "the store is asked for tokens that are in hand")
-        assert same(corner.numbers(fine(world.fleet.each(lambda member: member.token(), members)))) == 1
+        assert shared(world, corner, members) == 1
 
 
 def idle(world, engine, members):
@@ -57,7 +57,6 @@ def _(world):
         before = requests(corner)
         # Another process, as far as the store can tell.
         make(world.fleet, [member], corner, store, name="restarted")
-        make(world.fleet, [member], corner, {"store": {**store["store"], "prefix": "elsewhere:"}}, name="elsewhere")
         warm[member.name] = traffic(engine, lambda: member.token("restarted"))
         assert requests(corner) == before, f"{member} asked for a token although the store had one"
     world.figure("round trips to Redis at a cold start (target 2)", counted(cold))

@@ -43,7 +43,7 @@ class Session:
         client = CLIENTS[CLIENT]
         given = {"client_id": CLIENT, "client_secret": client["secret"], "client_auth": client["method"], "grant": client["grant"], "base_url": self.base_url}
         # A lease of 8 s at most: those whose leader died wait for its end.
-        return {**given, **store, "request_timeout": 2, "policy": {"store_timeout": 1}}
+        return {**given, **store, "request_timeout": 2, "policy": {"store_timeout": 2}}
 
     def sign_in(self):
         """A person goes through a browser: the first refresh token."""
