@@ -24,7 +24,7 @@ type Decision<A> = readonly [answer: A, next?: State];
  */
 export class FileStore implements Store {
   /** Nobody tells of what another process wrote. */
-  readonly checkEvery = 0.5;
+  readonly storeCheck = 0.5;
   readonly #directory: string;
 
   /** Makes the folder if it is missing. One that others may write to is refused with `invalid_option`. */

@@ -157,8 +157,8 @@ export function readOptions(profile: string | object, options: ClientOptions): [
   }
   const store = options.store === undefined ? undefined : checkStore(options.store);
   if (store !== undefined) configuration["store"] = true;
-  if (store?.checkEvery !== undefined && isPlain(options.policy ?? {})) {
-    configuration["policy"] = { store_check: store.checkEvery, ...(configuration["policy"] as object | undefined) };
+  if (store?.storeCheck !== undefined && isPlain(options.policy ?? {})) {
+    configuration["policy"] = { store_check: store.storeCheck, ...(configuration["policy"] as object | undefined) };
   }
   if (options.storeKeys !== undefined) configuration["store_keys"] = toStoreKeys(options.storeKeys);
   const provide = toProvide(options);

@@ -34,7 +34,7 @@ export interface Store {
    */
   subscribe?(onChanged: (key?: string) => void): Subscription | Promise<Subscription>;
   /** For a store that can't tell of changes: after how many seconds a token in hand is compared with it, where the policy says nothing. */
-  readonly checkEvery?: number | undefined;
+  readonly storeCheck?: number | undefined;
 }
 
 /** The lock is the owner's. */

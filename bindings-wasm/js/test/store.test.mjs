@@ -195,8 +195,8 @@ test("a subscription that fails is begun again with the next command", async () 
 });
 
 test("a store that can't tell of changes is looked at as often as it says, unless the policy says otherwise", async () => {
-  for (const [checkEvery, policy, seconds] of [[0.5, undefined, 0.5], [0.5, { storeCheck: 7 }, 7], [undefined, undefined, 60]]) {
-    const store = Object.assign(new MemoryStore(), { checkEvery });
+  for (const [storeCheck, policy, seconds] of [[0.5, undefined, 0.5], [0.5, { storeCheck: 7 }, 7], [undefined, undefined, 60]]) {
+    const store = Object.assign(new MemoryStore(), { storeCheck });
     const { client, clock } = world({ store, policy });
     await client.token();
     const before = store.calls.length;

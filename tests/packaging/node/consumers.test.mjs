@@ -46,10 +46,13 @@ test("import and require give the same classes: a process has one implementation
 import { createRequire } from "node:module";
 import * as esm from "remint";
 import * as core from "remint/core";
+import * as file from "remint/file";
+import * as redis from "remint/redis";
 const require = createRequire(import.meta.url);
 const names = ["Client", "Token", "RemintError", "UsageError", "ServerError", "TransportError"];
 console.log(names.every((name) => esm[name] !== undefined && esm[name] === require("remint")[name])
-  && core.Core === require("remint/core").Core && core.UsageError === esm.UsageError);`,
+  && core.Core === require("remint/core").Core && core.UsageError === esm.UsageError
+  && file.FileStore === require("remint/file").FileStore && redis.RedisStore === require("remint/redis").RedisStore);`,
   });
   assert.equal(await output(process.execPath, ["main.mjs"], { cwd }), "true");
 });

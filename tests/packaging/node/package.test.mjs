@@ -20,9 +20,9 @@ test("it holds what users need, and nothing else", () => {
   assert.equal(manifest.scripts.install ?? manifest.scripts.postinstall ?? manifest.scripts.prepare, undefined);
 });
 
-test("it is at most 480 KB unpacked", () => {
+test("it is at most 600 KB unpacked", () => {
   const size = files.reduce((sum, name) => sum + statSync(join(dir, name)).size, 0);
-  assert.ok(size <= 480 * 1024, `${size} bytes`);
+  assert.ok(size <= 600 * 1024, `${size} bytes`);
 });
 
 test("the wasm is in it once", () => {
@@ -49,8 +49,27 @@ test("attw has nothing to say", async () => {
   assert.match(text, /No problems found/);
 });
 
+const IMPORTS = `
+import { Client, type Conflict, type GeneratedKey, type Held, type Locked, type Saved, ServerError, type Store, StoreDown, type Token, generateKey } from "remint";
+import { Core } from "remint/core";
+import { FileStore } from "remint/file";
+import { RedisStore } from "remint/redis";
+`;
+
 test("the declarations satisfy the strictest consumer, as ESM and as CommonJS", async () => {
   const body = `
+class OwnStore implements Store {
+  async load(key: string): Promise<string | undefined> {
+    return key;
+  }
+  async lock(key: string, owner: string, ttl: number): Promise<Locked | Held> {
+    return owner === key ? { locked: true } : { locked: false, retryIn: ttl, record: null };
+  }
+  async save(_key: string, expect: string | undefined, record: string): Promise<Saved | Conflict> {
+    if (record === "") throw new StoreDown("full");
+    return expect === record ? { saved: true } : { saved: false, record };
+  }
+}
 export async function use(): Promise<string> {
   const client = new Client("phoenix-wallet", {
     clientId: "a", clientSecret: async () => "b", scope: ["wallets:read"], requestTimeout: 5, policy: { softMargin: 60 },
@@ -71,6 +90,11 @@ export async function use(): Promise<string> {
   const polled: Token = await bound.poll(asked, { subject: userCode, signal: AbortSignal.timeout(expiresIn) });
   const { active, sub } = await bound.introspect(polled);
   await bound.revoke(active ? { token: polled, hint: String(sub) } : {});
+  const redis = { hGet: async () => null, eval: async () => [1], evalSha: async (sha: string, what: { keys: string[] }) => [sha, what], isOpen: true };
+  const stores: Store[] = [new FileStore("tokens"), new RedisStore(redis, { prefix: "a:", insecurePlaintext: false }), new OwnStore()];
+  for (const store of stores) new Client("phoenix-wallet", { store, storeKeys: [{ id: "a", key: new Uint8Array(32) }] });
+  // @ts-expect-error A store has three functions.
+  new Client("phoenix-wallet", { store: { load: async () => "" } });
   // @ts-expect-error A request to a person on their own device names them.
   await bound.backchannelAuthentication();
   const { url, session } = await alice.authorizationUrl({ redirectUri: "https://app.example/" });
@@ -91,7 +115,7 @@ export async function use(): Promise<string> {
   return [token.accessToken, peeked?.expiresIn(), verdict, method, body, step.settled?.length].join();
 }
 `;
-  const source = `import { Client, type GeneratedKey, ServerError, type Token, generateKey } from "remint";\nimport { Core } from "remint/core";\n${body}`;
+  const source = `${IMPORTS}${body}`;
   const cwd = project({ "esm.mts": source, "cjs.cts": source, "types.d.ts": "" });
   const types = ["--typeRoots", join(tool("@types/node"), ".."), "--types", "node"];
   const strict = "--noEmit --strict --exactOptionalPropertyTypes --noUncheckedIndexedAccess --skipLibCheck false --target es2022".split(" ");
