@@ -32,8 +32,11 @@ console.log((await client.token()).accessToken);
 await client.close();
 `;
 
-for (const node of NODES) {
-  const version = await output(node, ["--version"]);
+// All of them before the first test: whoever waits between two tests may find that the run is over.
+const versions = await Promise.all(NODES.map((node) => output(node, ["--version"])));
+
+for (const [at, node] of NODES.entries()) {
+  const version = versions[at];
   const kinds = Number(version.match(/\d+/)[0]) < 22 ? ["file"] : ["file", "sqlite"];
 
   for (const kind of kinds) {
