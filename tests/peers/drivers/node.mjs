@@ -36,8 +36,8 @@ const verbs = {
     return null;
   },
 
-  async token({ client, min_ttl: minTtl, force }) {
-    return shown(await clients.get(client).token({ minTtl, force }));
+  async token({ client, min_ttl: minTtl, force, timeout }) {
+    return shown(await clients.get(client).token({ minTtl, force, timeout }));
   },
 
   async tokens({ client, callers }) {
@@ -72,6 +72,11 @@ const verbs = {
   async introspect({ client, token, hint }) {
     const claims = await clients.get(client).introspect(token, { hint });
     return { active: claims.active, claims };
+  },
+
+  async invalidate({ client }) {
+    await clients.get(client).invalidate();
+    return null;
   },
 
   async revoke({ client, token, hint }) {
@@ -111,13 +116,31 @@ const verbs = {
   },
 };
 
-function toStore({ file, redis: url, prefix, client }) {
+/** Where the words don't say which client, one half of all processes has the one and the other half the other. */
+function toStore({ file, prefix, client = process.pid % 2 === 0 ? "node-redis" : "ioredis", ...server }) {
   if (file !== undefined) return new FileStore(file);
-  const redis = client === "ioredis" ? new (requireTheirs("ioredis").Redis)(url) : requireTheirs("redis").createClient({ url });
+  const redis = (client === "ioredis" ? ioRedis : nodeRedis)(server);
   redis.on("error", () => {});
   if (client !== "ioredis") redis.connect().catch(() => {});
   connections.push(redis);
   return new RedisStore(redis, { prefix });
+}
+
+function nodeRedis({ redis: url, sentinel, master, cluster }) {
+  const { createClient, createCluster, createSentinel } = requireTheirs("redis");
+  if (sentinel !== undefined) return createSentinel({ name: master, sentinelRootNodes: sentinel.map(toPlace) });
+  return cluster === undefined ? createClient({ url }) : createCluster({ rootNodes: cluster.map((place) => ({ url: `redis://${place}` })) });
+}
+
+function ioRedis({ redis: url, sentinel, master, cluster }) {
+  const { Cluster, Redis } = requireTheirs("ioredis");
+  if (sentinel !== undefined) return new Redis({ name: master, sentinels: sentinel.map(toPlace) });
+  return cluster === undefined ? new Redis(url) : new Cluster(cluster.map(toPlace));
+}
+
+function toPlace(text) {
+  const [host, port] = text.split(":");
+  return { host, port: Number(port) };
 }
 
 /** The user's own transport, which can lose an answer that has arrived. */
@@ -170,4 +193,4 @@ for await (const line of createInterface({ input: process.stdin })) {
   console.log(JSON.stringify(await obey(JSON.parse(line))));
 }
 await Promise.all([...clients.values()].map((client) => client.close()));
-for (const redis of connections) redis.disconnect();
+for (const redis of connections) (redis.destroy ?? redis.disconnect).call(redis);
