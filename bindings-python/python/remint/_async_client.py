@@ -135,7 +135,7 @@ class AsyncClient(Base):
 
     async def invalidate(self) -> None:
         """See `Client.invalidate`."""
-        self._driver.handle({"invalidate": {"want": self._want}})
+        self._tell({"invalidate": {"want": self._want}})
 
     async def close(self) -> None:
         """See `Client.close`."""
@@ -163,7 +163,10 @@ class AsyncClient(Base):
         return _AsyncWaiter()
 
     def _bridge(self) -> Any:
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return None
 
         def bridge(awaitable: Awaitable[Any], seconds: float) -> Any:
             """Runs on a flight's thread: has the loop of the flight's first caller await something."""

@@ -57,7 +57,8 @@ class ApiCall:
         headers = list(headers)
         if not driver.wants_to_hear(want, status, headers):
             return False
-        verdict = driver.handle({"answered": {"want": want, "call": self._call, "url": url, "status": status, "headers": headers}})
+        answered = {"want": want, "call": self._call, "url": url, "status": status, "headers": headers}
+        verdict = self._client._tell({"answered": answered})
         if isinstance(verdict, dict):
             self._call, self._keeps_token = verdict["again"], True
             return True

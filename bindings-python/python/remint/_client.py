@@ -182,14 +182,14 @@ class Base(LeaseCell):
             renewed["tls_id"] = driver.certificate.replace(keys["client_certificate"])
         # What is under way may still ask for the key that was there before.
         driver.signers = {**driver.signers, **_by_name(signers)}
-        driver.handle({"renewed": renewed})
+        self._tell({"renewed": renewed})
 
     def _adopt(self, secrets: dict[str, Any], on_rotated: OnRotated | None) -> None:
         if on_rotated is not None:
             self._driver.rotated[self._want.get("subject")] = on_rotated
         if any(secret is not None for secret in secrets.values()):
             adopt = Redacted(secrets, want=self._want, on_rotated=on_rotated is not None)
-            self._driver.handle({"start": {"flow": {"adopt": adopt}}})
+            self._tell({"start": {"flow": {"adopt": adopt}}})
 
     # The flows: each yields what to wait for, and for how long at most. `Client` and `AsyncClient` run them.
 
@@ -207,6 +207,10 @@ class Base(LeaseCell):
                 return answer
             yield from self._wait(waiter, answer)
             ask["after"] = answer["wait"]
+
+    def _tell(self, event: dict[str, Any]) -> Any:
+        """Something that needs no waiting for. What follows from it may all the same."""
+        return self._driver.handle(event, bridge=self._bridge())
 
     def _wait(self, waiter: Any, answer: dict[str, Any]) -> Flow[None]:
         if not waiter.woken:
@@ -259,7 +263,7 @@ class Base(LeaseCell):
             return lease["token"]
         except BaseException:
             # Nobody waits for the person's answer any more.
-            self._driver.handle({"cancel": {"flight": answer["wait"]}})
+            self._tell({"cancel": {"flight": answer["wait"]}})
             raise
 
     def _authorization_url(
@@ -317,13 +321,13 @@ class Base(LeaseCell):
     def _reject(self, token: Token, url: str, status: int, headers: Headers) -> Verdict:
         lines = list(getattr(headers, "items", lambda: headers)())
         answered = {"want": self._want, "call": token._call, "url": str(url), "status": status, "headers": lines}
-        verdict: Any = self._driver.handle({"answered": answered})
+        verdict: Any = self._tell({"answered": answered})
         # The next proof is another one whether or not the token is.
         told: Verdict = "retry" if isinstance(verdict, dict) else verdict
         return told
 
     def _close(self) -> Flow[None]:
-        self._driver.handle({"close": {}})
+        self._tell({"close": {}})
         while (seconds := self._driver.busy()) > 0:
             yield _Pause(self._waiter()), min(seconds, 0.02)
         self._driver.unsubscribe()
@@ -474,7 +478,7 @@ class Client(Base):
 
     def invalidate(self) -> None:
         """Forgets the access token: the next caller gets another."""
-        self._driver.handle({"invalidate": {"want": self._want}})
+        self._tell({"invalidate": {"want": self._want}})
 
     def close(self) -> None:
         """Refuses new work, and waits for the requests that are under way. All views of the client are closed with it."""

@@ -50,6 +50,7 @@ class Driver:
         # Wishes whose token an API refused last: the core wants to hear of the first answer after that, too.
         self._refused: set[str] = set()
         self._send, self._store, self._on_notice = send, store, on_notice
+        self._bridge: Bridge = None
         self._subscription: Any = None
         self._store_failure: BaseException | None = None
         self._listens, self._closed, self._subscribing = False, False, allocate_lock()
@@ -75,6 +76,8 @@ class Driver:
         """Tells the core what happened, does what follows, and gives the answer."""
         if os.getpid() != self._pid:
             self.forked()
+        # What begins outside of any event loop goes where the last caller was.
+        bridge = self._bridge = bridge or self._bridge
         step = Redacted(self.core.handle(event, self.now(), self._random(32), wake, cell))
         for operation in map(Redacted, step.pop("operations", ())):
             self._start(operation, bridge, event["start"].get("deadline") if "start" in event else None)
@@ -121,7 +124,7 @@ class Driver:
         """This process is a fork's child: its parent's flights and waiters are not here."""
         self._pid = os.getpid()
         self._until, self._air, self._causes = {}, {}, {}
-        self._subscribing = allocate_lock()
+        self._bridge, self._subscribing = None, allocate_lock()
         if self.certificate is not None:
             self.certificate.forked()
         self.core.survived_fork()
@@ -144,7 +147,7 @@ class Driver:
         if self._subscription is not None:
             self._subscription.close()
 
-    def _subscribe(self, resolved: Callable[[Any], Any], bridge: Bridge) -> None:
+    def _subscribe(self, resolved: Callable[[Any], Any]) -> None:
         """Hears of what others write, from the first look at the store on. A host without threads looks now and then."""
         if self._store is None or self._store.subscribe is None or not self._threads:
             return
@@ -153,7 +156,7 @@ class Driver:
                 return
             self._listens = True
         try:
-            self._subscription = resolved(self._store.subscribe(_listener(ref(self), bridge)))
+            self._subscription = resolved(self._store.subscribe(_listener(ref(self))))
         except BaseException:
             self._listens = False
             raise
@@ -179,27 +182,30 @@ class Driver:
                 self._start(other, bridge)
             self._finish(step)
         elif not self._threads:
-            self._run(operation, bridge, deadline)
+            self._run(object(), operation, bridge, deadline)
         else:
             from threading import Thread
 
             name = f"remint-{operation.get('flight') or operation['sleep']}"
+            # Whoever closes right now has to wait for it.
+            this = object()
+            self._air[this] = _due(operation)
             try:
-                Thread(target=copy_context().run, args=(self._run, operation, bridge), name=name, daemon=True).start()
+                Thread(target=copy_context().run, args=(self._run, this, operation, bridge), name=name, daemon=True).start()
             except RuntimeError:
                 # The interpreter is on its way out, and refuses threads.
-                self._run(operation, bridge)
+                self._run(this, operation, bridge)
 
     def _is_quick(self, operation: dict[str, Any]) -> bool:
         signer = self.signers.get(operation["key"])
         return signer is not None and signer.is_local
 
-    def _run(self, operation: dict[str, Any], bridge: Bridge, deadline: int | None = None) -> None:
+    def _run(self, this: object, operation: dict[str, Any], bridge: Bridge, deadline: int | None = None) -> None:
         """Carries out an operation and, in the same thread, what follows from its end: if that is the caller's, not beyond its deadline."""
-        this, following = object(), [operation]
+        following = [operation]
         try:
             while following and not (deadline is not None and "sleep" in following[0] and following[0]["until"] > deadline):
-                self._air[this] = 0 if "sleep" in following[0] else following[0]["until"]
+                self._air[this] = _due(following[0])
                 step = self._perform(following[0], bridge)
                 following = []
                 for other in map(Redacted, step.pop("operations", ())):
@@ -252,7 +258,7 @@ class Driver:
         if "store" in operation and self._store is not None:
             cause = None
             try:
-                self._subscribe(resolved, bridge)
+                self._subscribe(resolved)
                 result = self._store.carry_out(operation, lambda: self.now()[1], resolved)
             except Exception as error:
                 self._remember(operation["flight"], error)
@@ -384,14 +390,14 @@ def _failure_kind(error: BaseException | None) -> str:
     return "maybe_sent"
 
 
-def _listener(driver: ref[Driver], bridge: Bridge) -> Callable[[Optional[str]], None]:
+def _listener(driver: ref[Driver]) -> Callable[[Optional[str]], None]:
     """What a store calls when others have written. It doesn't keep the client."""
 
     def on_changed(key: str | None = None) -> None:
         there = driver()
         if there is not None:
             try:
-                there.handle({"changed": {} if key is None else {"key": key}}, bridge=bridge)
+                there.handle({"changed": {} if key is None else {"key": key}})
             except UsageError:
                 pass  # It was no key: whoever reaches the store may say anything.
 
@@ -400,6 +406,11 @@ def _listener(driver: ref[Driver], bridge: Bridge) -> Callable[[Optional[str]], 
 
 def _tick(operation: dict[str, Any]) -> dict[str, Any]:
     return {"tick": {"flight": operation["sleep"]}}
+
+
+def _due(operation: dict[str, Any]) -> int:
+    """Until when an operation keeps those who close."""
+    return 0 if "sleep" in operation else int(operation["until"])
 
 
 def _sleep(seconds: float) -> None:

@@ -31,6 +31,7 @@ from measure import AsyncWork, Work, compare, grouped, limits, per_second, repor
 from msal import ConfidentialClientApplication
 from oauthlib.oauth2 import BackendApplicationClient
 from requests_oauthlib import OAuth2Session as RequestsOauthlib
+from sharing import sharing
 
 import remint
 import remint.core
@@ -55,6 +56,7 @@ def main() -> None:
     cold_start()
     size()
     keys()
+    sharing()
 
 
 def cached_token() -> None:

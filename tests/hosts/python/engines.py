@@ -86,7 +86,8 @@ class Postgres(Server):
 
         found = shutil.which("initdb") or max(glob.glob("/usr/lib/postgresql/*/bin/initdb"), default=None)
         assert found is not None, "PostgreSQL is missing: install postgresql"
-        programs, user = os.path.dirname(found), {}
+        programs = os.path.dirname(found)
+        user: dict[str, Any] = {}
         # pytest's own folders are closed to that other user.
         folder = Path(tempfile.mkdtemp(prefix="remint-postgres-"))
         if os.getuid() == 0:

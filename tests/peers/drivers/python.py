@@ -76,10 +76,10 @@ def shared(told):
     if "file" in told:
         return FileStore(told["file"])
     library, retry = (redis.asyncio, redis.asyncio.retry.Retry) if ASYNC else (redis, redis.retry.Retry)
-    options = {"socket_timeout": 1, "socket_connect_timeout": 1, "retry": retry(NoBackoff(), 1)}
+    options = {"socket_timeout": 10, "socket_connect_timeout": 10, "retry": retry(NoBackoff(), 1)}
     if "sentinel" in told:
         watchers = [place(address) for address in told["sentinel"]]
-        client = library.sentinel.Sentinel(watchers, socket_timeout=1).master_for(told["master"], **options)
+        client = library.sentinel.Sentinel(watchers, socket_timeout=10).master_for(told["master"], **options)
     elif "cluster" in told:
         nodes = [library.cluster.ClusterNode(*place(address)) for address in told["cluster"]]
         client = library.cluster.RedisCluster(startup_nodes=nodes, **options)
