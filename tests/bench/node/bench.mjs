@@ -16,6 +16,7 @@ import { Client, generateKey } from "remint";
 import { Core } from "remint/core";
 
 import { compare, grouped, limits, median, report, work } from "./measure.mjs";
+import { stores } from "./stores.mjs";
 
 const ENDPOINT = "https://auth.phoenixwallet.io/oauth/token";
 const ID = "wallet-client";
@@ -309,3 +310,4 @@ await signed();
 await coldStart();
 size();
 keys();
+await stores();
