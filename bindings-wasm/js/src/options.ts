@@ -3,7 +3,7 @@ import { clearTimeout, setTimeout } from "node:timers";
 import { Certificate, type ClientCertificate } from "./certificate.js";
 import type { Notice } from "./core.js";
 import { misuse } from "./errors.js";
-import { type PlainKey, type PrivateKey, type ProofKey, type RemoteKey, type Signer, toProver, toSigner } from "./signing.js";
+import { type Algorithm, type PlainKey, type PrivateKey, type ProofKey, type RemoteKey, type Signer, toProver, toSigner } from "./signing.js";
 import { type Store, type StoreKey, checkStore, toStoreKeys } from "./store.js";
 import { type Tls, UnreadableFile, agentFor, fetchOver } from "./transport.js";
 
@@ -77,6 +77,10 @@ export interface ClientOptions {
   pushedAuthorization?: boolean | undefined;
   /** Whether authorization requests are signed with `signingKey` (RFC 9101). */
   requestObject?: boolean | undefined;
+  /** How the answer to an authorization request comes back; with `jwt`, signed by the server (JARM). `query` unless given. */
+  responseMode?: "query" | "form_post" | "jwt" | "query.jwt" | "form_post.jwt" | undefined;
+  /** What the server signs those answers with, as the client is registered for it; RS256 unless given. */
+  authorizationSignedResponseAlg?: Algorithm | "HS256" | undefined;
   /** What the client's assertions name as their audience, the server's issuer identifier, where the profile does not say. */
   assertionAudience?: string | undefined;
   /** The scope to ask for: a list, or separated by spaces. */

@@ -113,6 +113,19 @@ test("a record that can't be believed is told of, and replaced", async () => {
   assert.equal(notices.find(({ notice }) => notice === "record_refused").detail, "not_authentic");
 });
 
+test("another key's record is not used, whoever put it there", async () => {
+  for (const storeKeys of [undefined, [{ id: "a", key: randomBytes(32) }]]) {
+    const store = new MemoryStore();
+    const scopes = { scope: ["wallets:read", "payments:read"] };
+    await world({ store, storeKeys, ...scopes, answer: () => tokenAnswer("canary-wide") }).client.token();
+    const [wide] = [...store.shared.values()];
+    const { client, notices } = world({ store: Object.assign(new MemoryStore(), { at: () => wide }), storeKeys });
+    assert.equal((await client.token()).accessToken, "token-1");
+    const { detail } = notices.find(({ notice }) => notice === "record_refused");
+    assert.match(detail, /^(another_key|not_authentic)$/);
+  }
+});
+
 for (const [what, broken] of [
   ["throws", () => Promise.reject(new Error("canary-database"))],
   ["throws at once", () => { throw new TypeError("canary-database"); }],
