@@ -386,9 +386,8 @@ impl Core {
     /// The key of somebody who has just spoken, or is about to: what was refused before no longer counts.
     pub(crate) fn key_for_consent(&mut self, want: &Want, on_rotated: bool) -> Result<Key, Error> {
         let key = self.key(want);
-        let rare = self.entry_for(key)?;
-        rare.on_rotated = on_rotated;
-        rare.trouble = None;
+        self.entry_for(key)?.on_rotated = on_rotated;
+        self.share_refusal(key, None);
         Ok(key)
     }
 

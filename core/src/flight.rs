@@ -57,8 +57,8 @@ pub(crate) struct Flight {
     generation: u64,
     /// The store's lock is ours until then, on the boot clock.
     locked_until: Option<i64>,
-    /// It sleeps because somebody else has the lock.
-    pub(crate) awaits_lock: bool,
+    /// It sleeps for a moment, because of the store: nobody asked for a pause.
+    pub(crate) naps: bool,
     /// How often it has done so.
     waits: u32,
     /// How often the lock was extended.
@@ -258,7 +258,7 @@ impl Core {
             owner: self.cache.owner(&key),
             generation: self.cache.find(&key).map_or(0, |entry| entry.generation),
             locked_until: None,
-            awaits_lock: false,
+            naps: false,
             waits: 0,
             extensions: 0,
             without_store: false,
@@ -295,7 +295,7 @@ impl Core {
     pub(crate) fn wake(&mut self, id: FlightId, turn: &mut Turn<'_>) {
         if let Some(flight) = self.flights.get_mut(&id) {
             flight.asleep_until = None;
-            flight.awaits_lock = false;
+            flight.naps = false;
             self.begin(id, turn);
         }
     }
@@ -365,8 +365,12 @@ impl Core {
         if next.is_none() {
             self.lines.remove(&owner);
         }
-        if let (true, Some(next)) = (was_first, next) {
-            self.begin(next, turn);
+        let (true, Some(next)) = (was_first, next) else { return };
+        let trouble = self.flights.get(&next).and_then(|flight| self.cache.find(&flight.key)?.trouble()).cloned();
+        match trouble.filter(|trouble| trouble.next > turn.now.boot && trouble.verdict == Verdict::Terminal) {
+            // Whoever was before it has learned that there is no use.
+            Some(trouble) if !self.is_exchange(next) => self.settle_with_error(next, trouble.error, true, turn),
+            _ => self.begin(next, turn),
         }
     }
 
@@ -690,6 +694,8 @@ impl Core {
         }
         let owner = self.cache.owner(&key);
         let rare = self.cache.find_mut(&owner)?.rare();
+        // It will be in a record that comes after the one we know.
+        let next = rare.shared.generation.saturating_add(1);
         let old = rare.refresh.take();
         let current =
             old.as_ref().is_none_or(|old| exchange.is_consent() || Some(&old.token) == exchange.refresh_token());
@@ -701,9 +707,9 @@ impl Core {
         let scope = scope.map(String::from).or_else(|| old.as_ref().and_then(|old| old.scope.clone()));
         let replaces = old.as_ref().zip(new.as_ref()).is_some_and(|(old, new)| old.token != *new);
         let told = new.clone().filter(|new| old.as_ref().is_none_or(|old| old.token != *new));
-        let kept = old.as_ref().filter(|_| told.is_none()).map_or(0, |old| old.generation);
+        let generation = old.as_ref().filter(|_| told.is_none()).map_or(next, |old| old.generation);
         let token = new.or_else(|| old.map(|old| old.token))?;
-        rare.refresh = Some(Refresh { token, state: RefreshState::Unspent, scope, generation: kept });
+        rare.refresh = Some(Refresh { token, state: RefreshState::Unspent, scope, generation });
         if replaces && !exchange.is_consent() {
             turn.notice(NoticeKind::Rotated, Some(key), None);
         }
@@ -879,10 +885,14 @@ impl Core {
             return;
         }
         let Some(flight) = self.flights.get(&id) else { return };
-        let key = flight.key;
+        let (key, owner) = (flight.key, flight.owner);
         let code = flight.work.is_consent();
         if !code {
             self.trouble(key, refusal.verdict, refusal.error.clone(), refusal.retry_after, turn);
+            if matches!(refusal.error.code(), ErrorCode::InvalidGrant | ErrorCode::ReauthorizationRequired) {
+                let trouble = self.cache.find(&key).and_then(|entry| entry.trouble()).cloned();
+                self.share_refusal(owner, trouble.as_ref());
+            }
         }
         self.leave(id, turn);
         if code {

@@ -462,7 +462,8 @@ impl Core {
                 return Ok(self.lend(&good, 0, ask, false));
             }
         }
-        let asleep = self.flights.get(&flight).and_then(|flight| flight.asleep_until).filter(|until| *until > deadline);
+        let asleep = self.flights.get(&flight).filter(|flight| !flight.naps).and_then(|flight| flight.asleep_until);
+        let asleep = asleep.filter(|until| *until > deadline);
         if let Some(next) = asleep.filter(|_| !self.is_exchange(flight)) {
             return Err(self.trouble_error(key, next, now));
         }
@@ -662,7 +663,7 @@ impl Core {
         let waiting: Vec<_> = self
             .flights
             .iter()
-            .filter(|(_, flight)| flight.awaits_lock && key.is_none_or(|key| key == flight.owner))
+            .filter(|(_, flight)| flight.naps && key.is_none_or(|key| key == flight.owner))
             .map(|(id, _)| *id)
             .collect();
         for id in waiting {

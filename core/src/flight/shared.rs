@@ -167,6 +167,16 @@ impl Core {
                 if conflict {
                     turn.notice(NoticeKind::StoreConflict, Some(owner), None);
                 }
+                self.share_refusal(owner, None);
+            }
+        }
+    }
+
+    /// A refused refresh token is refused for every token that comes of it; a new one begins anew for all of them.
+    pub(crate) fn share_refusal(&mut self, owner: Key, refusal: Option<&Trouble>) {
+        for key in self.sharing(owner) {
+            if let Some(rare) = self.cache.find_mut(&key).and_then(|entry| entry.rare.as_mut()) {
+                rare.trouble = refusal.cloned();
             }
         }
     }
@@ -180,9 +190,12 @@ impl Core {
             !rejected.is_empty() && rejected.contains(&fingerprint(token))
         };
         let known = self.cache.find(&key).map_or(0, |entry| entry.generation);
-        let held = self.cache.find(&key).and_then(|entry| entry.held.as_ref()).filter(|held| held.left(now) > 0);
+        let held = self.cache.find(&key).and_then(|entry| entry.held.as_ref());
+        // What is known of our own token is not learned anew from others, even if it has run out.
         let is_newer = |token: &&StoredToken| {
-            held.is_none_or(|held| token.generation > known && held.token.access_token != token.access_token)
+            held.is_none_or(|held| {
+                held.token.access_token != token.access_token && (held.left(now) <= 0 || token.generation > known)
+            })
         };
         let adopted = token.as_ref().filter(is_newer).filter(|token| !is_rejected(self, &token.access_token));
         if let Some(token) = adopted {

@@ -368,6 +368,13 @@ impl Core {
                 return;
             }
         }
+        if let Err(error) = self.can_renew(key).and_then(|()| self.can_spend(&key)) {
+            if !is_consent {
+                let refusal = Refusal { verdict: Verdict::Terminal, error, retry_after: None, refresh_token: None };
+                self.fail(id, refusal, turn);
+                return;
+            }
+        }
         match held {
             None => self.gather(id, turn),
             Some(_) if now.boot >= started.saturating_add(self.lease().saturating_mul(2)) => {
@@ -379,9 +386,17 @@ impl Core {
                 let nap = pause(NAP, NAP_MOST, LONGEST_NAP, flight.waits, draw(turn.entropy));
                 let until = retry_at.min(now.boot.saturating_add(nap)).max(now.boot.saturating_add(1));
                 flight.asleep_until = Some(until);
-                flight.awaits_lock = true;
+                flight.naps = true;
                 turn.step.operations.push(Operation::Sleep { flight: id, until });
             }
+        }
+    }
+
+    /// Whether there is a refresh token where one is needed, now that the store has been read.
+    fn can_spend(&self, key: &Key) -> Result<(), Error> {
+        match self.config.grant.needs_a_person() && self.refresh(key).is_none() {
+            true => Err(reauthorization_required(false)),
+            false => Ok(()),
         }
     }
 
@@ -437,6 +452,7 @@ impl Core {
         }
         let until = turn.now.boot.saturating_add(nap);
         flight.asleep_until = Some(until);
+        flight.naps = true;
         turn.step.operations.push(Operation::Sleep { flight: id, until });
     }
 
