@@ -438,7 +438,8 @@ impl Core {
         let known = rare.refresh.as_ref().is_some_and(|refresh| refresh.state != RefreshState::Exhausted);
         if let (Some(token), false) = (adopt.refresh_token, known) {
             rare.trouble = None;
-            rare.refresh = Some(Refresh { token, state: RefreshState::Unspent, scope: None, generation: 0 });
+            rare.refresh =
+                Some(Refresh { token, state: RefreshState::Unspent, scope: None, generation: 0, predecessor: None });
         }
         Ok(Answer::Done { done: Done::Nothing {} })
     }

@@ -184,6 +184,8 @@ pub(crate) struct Refresh {
     pub(crate) scope: Option<String>,
     /// The generation of the record that first had it; 0 if it is not in the store yet.
     pub(crate) generation: u64,
+    /// The fingerprint of the one that it succeeded, if we were there.
+    pub(crate) predecessor: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -22,6 +22,7 @@ use crate::jarm::SignedAnswer;
 use crate::jwt::UnsignedJwt;
 use crate::machine::{Arrived, Core, Turn, closed, make_held};
 use crate::notice::{NoticeKind, Reason};
+use crate::record::fingerprint;
 use crate::request::HttpRequest;
 use crate::response::{HttpResponse, Refusal, Verdict};
 use crate::secret::Secret;
@@ -707,9 +708,14 @@ impl Core {
         let scope = scope.map(String::from).or_else(|| old.as_ref().and_then(|old| old.scope.clone()));
         let replaces = old.as_ref().zip(new.as_ref()).is_some_and(|(old, new)| old.token != *new);
         let told = new.clone().filter(|new| old.as_ref().is_none_or(|old| old.token != *new));
+        let predecessor = match (&told, &old) {
+            (Some(_), Some(old)) if !exchange.is_consent() => Some(fingerprint(&old.token)),
+            (None, Some(old)) => old.predecessor.clone(),
+            _ => None,
+        };
         let generation = old.as_ref().filter(|_| told.is_none()).map_or(next, |old| old.generation);
         let token = new.or_else(|| old.map(|old| old.token))?;
-        rare.refresh = Some(Refresh { token, state: RefreshState::Unspent, scope, generation });
+        rare.refresh = Some(Refresh { token, state: RefreshState::Unspent, scope, generation, predecessor });
         if replaces && !exchange.is_consent() {
             turn.notice(NoticeKind::Rotated, Some(key), None);
         }
@@ -772,7 +778,12 @@ impl Core {
         if salvaged.is_some() {
             self.take_refresh_token(key, exchange, salvaged, None, turn);
         } else if exchange.refresh_token().is_some() {
-            let may_be_spent = refusal.verdict == Verdict::Transient && !matches!(status, 429 | 503);
+            let may_be_spent = match refusal.verdict {
+                Verdict::Transient => !matches!(status, 429 | 503),
+                // Something answered that it was well, and what came of it cannot be read.
+                Verdict::Unexpected => (200..300).contains(&status),
+                Verdict::Terminal => false,
+            };
             self.mark_refresh_token(key, exchange, may_be_spent);
         }
         if refusal.error.code() == ErrorCode::InvalidGrant && exchange.refresh_token().is_some() {

@@ -110,6 +110,8 @@ pub(crate) struct Failure {
     pub(crate) count: u32,
     /// The next attempt.
     pub(crate) next: i64,
+    /// How long that was from when it was written, in milliseconds.
+    pub(crate) pause: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) status: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use crate::cache::{Held, Key, Refresh, RefreshState, Trouble};
 use crate::clock::Now;
-use crate::error::{Error, ErrorCode};
+use crate::error::{Error, ErrorCode, Family};
 use crate::machine::{Arrived, Core, Turn, make_held};
 use crate::notice::{Distrust, NoticeKind};
 use crate::record::{Failure, Intent, Kept, Record, StoredRefresh, StoredToken, fingerprint, remember};
@@ -139,7 +139,13 @@ impl Core {
         let is_saved = shared.is_some_and(|shared| shared.unsaved.is_none());
         let is_ours = intent.is_some_and(|intent| Some(&intent.owner) == self.owner.as_ref());
         let scope = theirs.scope.clone();
-        let theirs = Refresh { token: theirs.token.clone(), state: told, scope, generation: theirs.generation };
+        let theirs = Refresh {
+            token: theirs.token.clone(),
+            state: told,
+            scope,
+            generation: theirs.generation,
+            predecessor: record.predecessor.clone(),
+        };
         let Some(entry) = self.cache.find_mut(&owner) else { return };
         let slot = &mut entry.rare().refresh;
         match slot {
@@ -153,9 +159,17 @@ impl Core {
                     (false, false) => ours.state.max(told),
                 };
             }
+            // Ours came of theirs: the store has yet to be told.
+            Some(ours) if ours.predecessor.as_ref() == Some(&name) => {
+                if let Some(shared) = self.cache.shared_mut(&owner) {
+                    shared.unsaved = Some(turn.now.boot);
+                }
+            }
             // It was never in the store, and the one there is at its end: a person has signed in anew meanwhile.
             Some(ours) if ours.generation == 0 && told == RefreshState::Exhausted => {}
-            Some(ours) if ours.generation > theirs.generation => {
+            Some(ours)
+                if ours.generation > theirs.generation && theirs.predecessor != Some(fingerprint(&ours.token)) =>
+            {
                 // The store has lost ours.
                 if let Some(shared) = self.cache.shared_mut(&owner) {
                     shared.unsaved = Some(turn.now.boot);
@@ -212,7 +226,9 @@ impl Core {
             }
         }
         let Some(failure) = failure else { return };
-        let next = self.our_time(failure.next).saturating_sub(now.wall).clamp(0, self.config.policy.retry_after_max);
+        // A clock that is ahead must not make a pause longer than it was.
+        let longest = failure.pause.clamp(0, self.config.policy.retry_after_max);
+        let next = self.our_time(failure.next).saturating_sub(now.wall).clamp(0, longest);
         let next = now.boot.saturating_add(next);
         let Some(entry) = self.cache.find_mut(&key) else { return };
         if next > now.boot && entry.trouble().is_none_or(|ours| ours.next < next) {
@@ -240,7 +256,15 @@ impl Core {
 
     /// What the store should hold: what it held when we last looked, with what we know put over it. `arriving` is a token that
     /// nobody has been given yet; what a person has just agreed to takes the place of all that was.
-    pub(super) fn outlook(&self, owner: Key, arriving: Option<&Held>, is_consent: bool, now: Now) -> Outlook {
+    /// While a request with the refresh token may be out, which is unless `ended`, the intent stays.
+    pub(super) fn outlook(
+        &self,
+        owner: Key,
+        arriving: Option<&Held>,
+        is_consent: bool,
+        ended: bool,
+        now: Now,
+    ) -> Outlook {
         let keys = self.config.store.as_ref().map(|store| &*store.keys).unwrap_or_default();
         let (stored, generation, rejected) = match self.cache.shared(&owner) {
             Some(shared) => (shared.stored.as_ref(), shared.generation, &*shared.rejected),
@@ -257,17 +281,15 @@ impl Core {
         // A token that the server gave again: it is not for us to say that it is no good.
         let arriving_name = arriving.map(|held| fingerprint(&held.token.access_token));
         record.rejected.retain(|name| Some(name) != arriving_name.as_ref());
-        let none = rejected.is_empty() && record.rejected.is_empty();
+        if !(rejected.is_empty() && before.rejected.is_empty()) {
+            record.take_out(|name| {
+                (rejected.contains(name) || before.rejected.contains(name)) && Some(name) != arriving_name.as_ref()
+            });
+        }
         for key in self.sharing(owner) {
             self.put_token(&mut record, key, arriving, now);
         }
-        self.put_refresh_token(&mut record, owner);
-        if !none {
-            let is_rejected = |name: &String| {
-                (rejected.contains(name) || before.rejected.contains(name)) && Some(name) != arriving_name.as_ref()
-            };
-            record.take_out(is_rejected);
-        }
+        self.put_refresh_token(&mut record, owner, ended);
         record.tokens.retain(|_, kept| kept.token.is_some() || kept.failure.is_some());
         let changed = record != before;
         if changed {
@@ -309,13 +331,19 @@ impl Core {
         }
         if arriving.is_some() {
             kept.failure = None;
-        } else if let Some(trouble) = entry.trouble().filter(|trouble| trouble.next > now.boot) {
+        } else if let Some(trouble) =
+            entry.trouble().filter(|trouble| trouble.next > now.boot && is_for_all(&trouble.error))
+        {
             let pause = trouble.next.saturating_sub(now.boot);
-            kept.failure = Some(Failure::new(trouble, now.wall.saturating_add(self.ahead()).saturating_add(pause)));
+            let next = now.wall.saturating_add(self.ahead()).saturating_add(pause);
+            let known = kept.failure.as_ref().filter(|known| known.count == trouble.count && known.next >= next);
+            if known.is_none() {
+                kept.failure = Some(Failure::new(trouble, next, pause));
+            }
         }
     }
 
-    fn put_refresh_token(&self, record: &mut Record, owner: Key) {
+    fn put_refresh_token(&self, record: &mut Record, owner: Key, ended: bool) {
         if let Some(ours) = self.refresh(&owner) {
             let is_other = record.refresh.as_ref().is_none_or(|theirs| theirs.token != ours.token);
             if is_other {
@@ -334,7 +362,7 @@ impl Core {
             let token = fingerprint(&ours.token);
             let known = record.intent.as_ref().filter(|intent| intent.token == token);
             record.intent = match (sent, known, &self.owner) {
-                (0, ..) => None,
+                (0, known, _) => known.filter(|_| !ended).cloned(),
                 (sent, Some(known), _) => Some(Intent { sent: known.sent.max(sent), ..known.clone() }),
                 (sent, None, owner) => Some(Intent { token, owner: owner.clone().unwrap_or_default(), sent }),
             };
@@ -343,12 +371,13 @@ impl Core {
 }
 
 impl Failure {
-    fn new(trouble: &Trouble, next: i64) -> Self {
+    fn new(trouble: &Trouble, next: i64, pause: i64) -> Self {
         Self {
             code: trouble.error.code().as_str().into(),
             passing: trouble.verdict == Verdict::Transient,
             count: trouble.count,
             next,
+            pause,
             status: trouble.error.status(),
             oauth_error: trouble.error.oauth_error().map(ToOwned::to_owned),
         }
@@ -367,6 +396,15 @@ impl Failure {
             Some(code) => error.with_oauth_error(code),
             None => error,
         }
+    }
+}
+
+/// Whether a failure is one that the whole fleet would have: the server's, or that of the way to it.
+fn is_for_all(error: &Error) -> bool {
+    match error.code() {
+        ErrorCode::ReauthorizationRequired => error.is_ambiguous(),
+        ErrorCode::Timeout | ErrorCode::TransportFailed | ErrorCode::AnswerTooLarge => true,
+        _ => error.code().family() == Family::Server,
     }
 }
 

@@ -147,7 +147,7 @@ impl Core {
         };
         let sent = if state == RefreshState::Unspent { 1 } else { 2 };
         let intent = Some(Intent { token, owner: us, sent });
-        let Outlook { mut record, changed } = self.outlook(owner, None, false, turn.now);
+        let Outlook { mut record, changed } = self.outlook(owner, None, false, true, turn.now);
         if !changed && record.intent == intent {
             self.send(id, turn);
             return;
@@ -163,12 +163,12 @@ impl Core {
         let Some(arrived) = flight.arrived.clone() else { return };
         if self.config.store.is_none() {
             self.hand_out(id, turn);
-        } else if flight.without_store || !self.is_store_up(turn.now.boot) {
+        } else if !self.config.grant.needs_a_person() && (flight.without_store || !self.is_store_up(turn.now.boot)) {
             self.save_later(owner, turn);
             self.hand_out(id, turn);
         } else {
             let unlock = flight.locked_until.is_some();
-            let Outlook { record, .. } = self.outlook(owner, Some(&arrived), is_consent, turn.now);
+            let Outlook { record, .. } = self.outlook(owner, Some(&arrived), is_consent, true, turn.now);
             self.save(id, owner, &record, unlock, What::Save, turn);
         }
     }
@@ -207,7 +207,7 @@ impl Core {
 
     fn write_note(&mut self, note: Note, turn: &mut Turn<'_>) {
         let Note { key, flight, unlock, .. } = note;
-        let Outlook { record, changed } = self.outlook(key, None, false, turn.now);
+        let Outlook { record, changed } = self.outlook(key, None, false, unlock, turn.now);
         if !changed {
             self.cache.shared_mut(&key).into_iter().for_each(|shared| shared.unsaved = None);
             if unlock {
