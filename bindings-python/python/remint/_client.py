@@ -646,6 +646,8 @@ def _store_keys(given: Any) -> Any:
         if isinstance(key.get("key"), (bytes, bytearray)):
             key["key"] = urlsafe_b64encode(key["key"]).rstrip(b"=").decode()
         keys.append(key)
+    if not keys:
+        raise misuse("option `store_keys` is empty: without keys, records are stored as they are; leave it out if that is meant")
     return keys
 
 

@@ -388,7 +388,7 @@ def test_without_keys_a_token_can_be_read_in_the_store(lane: Lane, tmp_path: Pat
     assert any(token in path.read_text() for path in tmp_path.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("keys", ["key", ["key"], [{"id": "a"}], [{"id": "a", "key": b"short"}], [{"id": "a", "key": object()}]])
+@pytest.mark.parametrize("keys", ["key", ["key"], [{"id": "a"}], [{"id": "a", "key": b"short"}], [{"id": "a", "key": object()}], []])
 def test_keys_that_are_none_are_refused(keys: Any, lane: Lane) -> None:
     with pytest.raises(remint.UsageError) as caught:
         lane.wallet(store=Kept(), store_keys=keys)
