@@ -8,6 +8,7 @@
 
 mod event;
 mod failure;
+mod registration;
 mod step;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

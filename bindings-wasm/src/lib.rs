@@ -5,7 +5,9 @@
 
 use remint::event::Received;
 use remint::step::OpId;
-use remint::{Answer, Config, Error, ErrorCode, Event, HttpResponse, Now, Secret, Step, TokenRequest, TokenSet};
+use remint::{
+    Answer, Config, Error, ErrorCode, Event, HttpResponse, Now, Registered, Secret, Step, TokenRequest, TokenSet,
+};
 use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen]
@@ -116,6 +118,69 @@ impl Exchange {
         );
         record.token(lines.expose(), lifetime as f64, scope.is_some(), refresh_token.is_some());
         Ok(())
+    }
+}
+
+/// What registers clients (RFC 7591) and looks after registrations (RFC 7592).
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Registrar(remint::Registrar);
+
+#[wasm_bindgen]
+impl Registrar {
+    /// Checks the options, one JSON object. Throws an error as JSON.
+    #[wasm_bindgen(constructor)]
+    pub fn new(options: Vec<u8>) -> Result<Self, JsValue> {
+        remint::Registrar::new(text(options).expose()).map(Self).map_err(thrown)
+    }
+
+    /// One request and what reads its answer. Throws an error as JSON.
+    pub fn build(&self, request: Vec<u8>) -> Result<Registration, JsValue> {
+        let request = serde_json::from_str(text(request).expose()).map_err(|_| {
+            thrown(Error::new(
+                ErrorCode::InvalidOption,
+                "the registration request is not one of those that the README lists",
+            ))
+        })?;
+        self.0.build(request).map(|registration| Registration(Some(registration))).map_err(thrown)
+    }
+}
+
+/// What alone can read the answer to a registration request.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Registration(Option<remint::Registration>);
+
+#[wasm_bindgen]
+impl Registration {
+    /// The request as JSON, to be sent once.
+    pub fn request(&self) -> String {
+        // A plain struct has no way to fail.
+        self.0.as_ref().map(|next| serde_json::to_string(next.request()).unwrap_or_default()).unwrap_or_default()
+    }
+
+    /// Reads the answer: the client as JSON, `null` once it is deleted, or nothing if there is another request now.
+    /// Throws an error as JSON.
+    pub fn finish(
+        &mut self,
+        status: u16,
+        headers: &[u8],
+        body: Vec<u8>,
+        wall: f64,
+        boot: f64,
+    ) -> Result<Option<String>, JsValue> {
+        let Some(registration) = self.0.take() else {
+            return Err(thrown(Error::new(ErrorCode::InvalidEvent, "a registration reads one answer: build another")));
+        };
+        let response = HttpResponse { status, headers: &pairs(headers), body: &body };
+        Ok(match registration.finish(response, now(wall, boot)).map_err(thrown)? {
+            Registered::Next(next) => {
+                self.0 = Some(next);
+                None
+            }
+            Registered::Client(client) => Some(serde_json::to_string(&client).unwrap_or_default()),
+            Registered::Deleted => Some("null".to_owned()),
+        })
     }
 }
 

@@ -602,6 +602,37 @@ impl Config {
     }
 }
 
+/// What is known of a server before there is a client.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    pub(crate) profile: String,
+    pub(crate) registration: Option<EndpointUrl>,
+    pub(crate) discovery: Option<Discovery>,
+    pub(crate) policy: Policy,
+    pub(crate) allow_loopback_http: bool,
+}
+
+impl Server {
+    pub(crate) fn new(options: &str) -> Result<Self, Error> {
+        let mut object = document::parse(options, Kind::Options)?.object()?;
+        let profile = read_profile(&mut object)?;
+        let mut given = Given::take(&mut object);
+        let values = take_variables(&mut object, &profile);
+        object.end()?;
+        let allow_loopback_http = given.boolean("allow_loopback_http")?.unwrap_or(false);
+        let policy = given.take_one("policy").map(Policy::read).transpose()?.unwrap_or_default();
+        given.refuse_rest("has no use before there is a client: leave it out")?;
+        let variables = Variables::new(&profile, values, allow_loopback_http)?;
+        Ok(Self {
+            registration: variables.endpoints(allow_loopback_http)?.registration,
+            discovery: variables.discovery(allow_loopback_http)?,
+            profile: profile.name.clone(),
+            policy,
+            allow_loopback_http,
+        })
+    }
+}
+
 impl Config {
     /// Whose tokens these are: the issuer, or the token endpoint where no issuer is known.
     pub(crate) fn server(&self) -> &str {

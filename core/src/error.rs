@@ -117,12 +117,18 @@ codes! {
     InvalidClient = "invalid_client", Server, false;
     /// The proof of possession is not accepted (RFC 9449 section 5). The likely causes are the clock and the key.
     InvalidDpopProof = "invalid_dpop_proof", Server, false;
+    /// A value of a client's metadata is not accepted (RFC 7591 section 3.2.2).
+    InvalidClientMetadata = "invalid_client_metadata", Server, false;
     /// The code or refresh token is not accepted (RFC 6749 section 5.2).
     InvalidGrant = "invalid_grant", Server, false;
+    /// A redirect URI of a client's metadata is not accepted (RFC 7591 section 3.2.2).
+    InvalidRedirectUri = "invalid_redirect_uri", Server, false;
     /// The server did not like the shape of the request (RFC 6749 section 5.2).
     InvalidRequest = "invalid_request", Server, false;
     /// A scope is unknown or not allowed (RFC 6749 section 5.2).
     InvalidScope = "invalid_scope", Server, false;
+    /// The software statement is not valid (RFC 7591 section 3.2.2).
+    InvalidSoftwareStatement = "invalid_software_statement", Server, false;
     /// The resource or audience is unknown or not allowed (RFC 8707 section 2, RFC 8693 section 2.2.2).
     InvalidTarget = "invalid_target", Server, false;
     /// The answer names another issuer than the configured one (RFC 9207 section 2.4).
@@ -137,6 +143,8 @@ codes! {
     ServerUnavailable = "server_unavailable", Server, true;
     /// The callback's `state` is not the session's (RFC 6749 section 10.12). Drop the callback.
     StateMismatch = "state_mismatch", Server, false;
+    /// The software statement is not approved by the server (RFC 7591 section 3.2.2).
+    UnapprovedSoftwareStatement = "unapproved_software_statement", Server, false;
     /// The client may not use this grant (RFC 6749 section 5.2).
     UnauthorizedClient = "unauthorized_client", Server, false;
     /// The answer is not one that a token endpoint gives.

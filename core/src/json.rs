@@ -84,6 +84,27 @@ impl<'a> Object<'a> {
 }
 
 impl<'a> Object<'a> {
+    /// Its text without these members.
+    pub(crate) fn without(&self, names: &[&str]) -> String {
+        let others = self.0.iter().filter(|(name, _)| !names.contains(&&**name));
+        let written = others.map(|(name, value)| {
+            let mut member = serde_json::to_string(name).unwrap_or_default();
+            member.push(':');
+            member.push_str(match value {
+                Raw::Null => "null",
+                Raw::Bool(true) => "true",
+                Raw::Bool(false) => "false",
+                Raw::Number(text) | Raw::Array(text) | Raw::Object(text) => text,
+                Raw::Text(quoted) => quoted.text,
+            });
+            member
+        });
+        let mut text = String::from("{");
+        text.push_str(&written.collect::<Vec<_>>().join(","));
+        text.push('}');
+        text
+    }
+
     /// The objects of an array. Anything else in it is an error.
     pub(crate) fn objects(&self, name: &str) -> Result<Option<Vec<Self>>, Fault> {
         let mut found = self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| *value);

@@ -59,36 +59,7 @@ impl Metadata {
     /// With a client certificate, the endpoints of `mtls_endpoint_aliases` go before the others, one by one (STD-68).
     pub(crate) fn read(response: &HttpResponse<'_>, config: &Config) -> Result<Self, Error> {
         let issuer = config.discovery.as_ref().map_or("", |discovery| &discovery.issuer);
-        if matches!(response.status, 408 | 429 | 500..=599) {
-            return Err(Error::new(
-                ErrorCode::ServerUnavailable,
-                "the server that tells its metadata has no time for it: try again later",
-            )
-            .with_status(response.status));
-        }
-        if response.status != 200 {
-            return Err(unusable("is not there: check `issuer`, or name the endpoints in the profile")
-                .with_status(response.status));
-        }
-        if response.body.len() > config.policy.answer_cap {
-            return Err(Error::new(
-                ErrorCode::AnswerTooLarge,
-                "the server's metadata is longer than `answer_cap`: check `issuer`",
-            ));
-        }
-        let text = str::from_utf8(response.body).map_err(|_| unusable("is not UTF-8: check `issuer`"))?;
-        let object = Object::parse(text.strip_prefix('\u{feff}').unwrap_or(text))
-            .map_err(|_| unusable("is not one JSON object: check `issuer`"))?;
-        match object.find(&["issuer"]) {
-            Ok(Some(Value::Text(theirs))) if &*theirs == issuer => {}
-            _ => {
-                return Err(Error::new(
-                    ErrorCode::IssuerMismatch,
-                    "the server's metadata names another issuer than `issuer`, which must be the same to the letter \
-                     (RFC 8414 section 3.3): see whether a `/` at its end is missing or too much",
-                ));
-            }
-        }
+        let object = open(response, issuer, config.policy.answer_cap)?;
         let flag = |name: &str| matches!(object.find(&[name]), Ok(Some(Value::Bool(true))));
         let list = |name: &str| match object.find(&[name]) {
             Ok(Some(Value::Texts(Some(texts)))) => Some(texts.into_iter().map(String::from).collect::<Vec<_>>()),
@@ -259,6 +230,42 @@ impl Metadata {
     }
 }
 
+/// Opens a metadata document of this issuer (RFC 8414 sections 3.2 and 3.3, STD-63).
+pub(crate) fn open<'a>(response: &HttpResponse<'a>, issuer: &str, cap: usize) -> Result<Object<'a>, Error> {
+    if matches!(response.status, 408 | 429 | 500..=599) {
+        return Err(Error::new(
+            ErrorCode::ServerUnavailable,
+            "the server that tells its metadata has no time for it: try again later",
+        )
+        .with_status(response.status));
+    }
+    if response.status != 200 {
+        return Err(
+            unusable("is not there: check `issuer`, or name the endpoints in the profile").with_status(response.status)
+        );
+    }
+    if response.body.len() > cap {
+        return Err(Error::new(
+            ErrorCode::AnswerTooLarge,
+            "the server's metadata is longer than `answer_cap`: check `issuer`",
+        ));
+    }
+    let text = str::from_utf8(response.body).map_err(|_| unusable("is not UTF-8: check `issuer`"))?;
+    let object = Object::parse(text.strip_prefix('\u{feff}').unwrap_or(text))
+        .map_err(|_| unusable("is not one JSON object: check `issuer`"))?;
+    match object.find(&["issuer"]) {
+        Ok(Some(Value::Text(theirs))) if &*theirs == issuer => {}
+        _ => {
+            return Err(Error::new(
+                ErrorCode::IssuerMismatch,
+                "the server's metadata names another issuer than `issuer`, which must be the same to the letter \
+                 (RFC 8414 section 3.3): see whether a `/` at its end is missing or too much",
+            ));
+        }
+    }
+    Ok(object)
+}
+
 /// An endpoint that configuration and metadata name: the same, or only one of them does.
 fn agreed(name: &str, ours: Option<EndpointUrl>, theirs: &Option<EndpointUrl>) -> Result<Option<EndpointUrl>, Error> {
     match (ours, theirs) {
@@ -270,7 +277,7 @@ fn agreed(name: &str, ours: Option<EndpointUrl>, theirs: &Option<EndpointUrl>) -
     }
 }
 
-fn unusable(why: &str) -> Error {
+pub(crate) fn unusable(why: &str) -> Error {
     Error::new(ErrorCode::MetadataUnusable, format!("the server's metadata {why}"))
 }
 

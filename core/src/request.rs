@@ -11,13 +11,13 @@ use serde::Serialize;
 #[derive(Clone, Serialize)]
 #[non_exhaustive]
 pub struct HttpRequest {
-    /// `GET` or `POST`.
+    /// `GET` or `POST`; `PUT` and `DELETE` for a registration alone (RFC 7592 section 2).
     pub method: &'static str,
     /// The absolute URL.
     pub url: String,
     /// Header names in lower case, and values.
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
-    /// The body, which is ASCII; none for a GET.
+    /// The body, which is ASCII, but for the UTF-8 of a registration; none for a GET.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
 }

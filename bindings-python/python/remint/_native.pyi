@@ -3,7 +3,7 @@ from typing import Any, final
 
 from typing_extensions import Self, disjoint_base
 
-__all__ = ["Core", "Exchange", "LeaseCell", "Token", "__version__", "now"]
+__all__ = ["Core", "Exchange", "LeaseCell", "Registrar", "Registration", "Token", "__version__", "now"]
 
 __version__: str
 
@@ -53,6 +53,33 @@ class Exchange:
         self, status: int, headers: Sequence[tuple[str, str]], body: bytes, started: tuple[int, int]
     ) -> dict[str, Any]:
         """Reads the answer. `started` is what both clocks showed when the request was started."""
+
+@final
+class Registrar:
+    """What registers clients (RFC 7591) and looks after registrations (RFC 7592). See `remint.core`."""
+    def __new__(cls, options: Mapping[str, Any] | str) -> Registrar: ...
+    def build(self, request: Mapping[str, Any] | str) -> Registration:
+        """Builds one request, and what reads its answer."""
+
+@final
+class Registration:
+    """A request to send once, and the one thing that can read its answer."""
+    @property
+    def method(self) -> str:
+        """The HTTP method."""
+    @property
+    def url(self) -> str:
+        """The absolute URL."""
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """The header lines."""
+    @property
+    def body(self) -> str | None:
+        """The body, to be sent as UTF-8; none for a GET and a DELETE."""
+    def finish(
+        self, status: int, headers: Sequence[tuple[str, str]], body: bytes, now: tuple[int, int]
+    ) -> dict[str, Any] | Registration | None:
+        """Reads the answer: the client, None once it is deleted, or another `Registration` to send first."""
 
 @final
 class Token:

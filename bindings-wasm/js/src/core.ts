@@ -3,7 +3,7 @@
  * An advanced entry, outside of semantic versioning. `tests/vectors/README.md` says what events and steps mean.
  */
 import { type Failure, inspect, misuse, toError } from "./errors.js";
-import { type NativeCore, type NativeExchange, native } from "./native.js";
+import { type NativeCore, type NativeExchange, type NativeRegistrar, type NativeRegistration, native } from "./native.js";
 
 export { RemintError, ServerError, TransportError, UsageError } from "./errors.js";
 
@@ -191,6 +191,74 @@ export class Exchange implements HttpRequest {
   /** @internal */
   [inspect](): string {
     return `Exchange { ${this.method}, <redacted> }`;
+  }
+}
+
+/** A client as the server has registered it. Points in time are Unix seconds; `metadata` is a JSON object as text. */
+export interface ClientInformation {
+  readonly client_id: string;
+  readonly client_secret: string | null;
+  readonly client_id_issued_at: number | null;
+  /** `null` if the secret does not end. */
+  readonly client_secret_expires_at: number | null;
+  readonly registration_access_token: string | null;
+  readonly registration_client_uri: string | null;
+  readonly metadata: string;
+}
+
+/** What registers clients (RFC 7591) and looks after registrations (RFC 7592). */
+export class Registrar {
+  readonly #native: NativeRegistrar;
+
+  /** `options` are `profile`, the profile's variables, and `allow_loopback_http` and `policy` if need be. */
+  constructor(options: object) {
+    const { Registrar } = native();
+    this.#native = translated(() => new Registrar(json(options)));
+  }
+
+  /** One request: `{ register: { metadata, initial_access_token, software_statement } }`, `{ read: { registration_client_uri,
+   * registration_access_token } }`, `update` (the same, and `client_id`, `client_secret`, `metadata`) or `delete`. */
+  build(request: object): Registration {
+    return new Registration(this.#native, request);
+  }
+}
+
+/** One request about a registration, and what alone can read its answer. */
+export class Registration implements HttpRequest {
+  readonly #native: NativeRegistration;
+  method = "";
+  url = "";
+  headers: [string, string][] = [];
+  declare readonly body?: string;
+
+  /** @internal */
+  constructor(registrar: NativeRegistrar, request: object) {
+    this.#native = translated(() => registrar.build(json(request)));
+    this.#show();
+  }
+
+  /** Reads the answer: the client, `null` once it is deleted, or this with another request to send (the server's metadata came first). */
+  finish(
+    status: number,
+    headers: Iterable<readonly [string, string]>,
+    body: Uint8Array,
+    now: Now,
+  ): ClientInformation | Registration | null {
+    const told = translated(() => this.#native.finish(status, lines(headers), body, now.wall, now.boot));
+    if (told !== undefined) return JSON.parse(told) as ClientInformation | null;
+    this.#show();
+    return this;
+  }
+
+  #show(): void {
+    const { body, ...request } = JSON.parse(this.#native.request()) as HttpRequest;
+    delete (this as { body?: string }).body;
+    Object.assign(this, request, body === undefined ? {} : { body });
+  }
+
+  /** @internal */
+  [inspect](): string {
+    return `Registration { ${this.method}, <redacted> }`;
   }
 }
 

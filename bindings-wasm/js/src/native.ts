@@ -2,6 +2,8 @@ import type * as Glue from "../build/native/remint_native.js";
 
 export type NativeExchange = Glue.Exchange;
 export type NativeCore = Glue.Core;
+export type NativeRegistrar = Glue.Registrar;
+export type NativeRegistration = Glue.Registration;
 
 let glue: typeof Glue | undefined;
 

@@ -37,6 +37,11 @@ impl<'a> Given<'a> {
         self.0.remove(name)
     }
 
+    /// Refuses what is still there.
+    pub(super) fn refuse_rest(&self, why: &str) -> Result<(), Error> {
+        self.0.values().next().map_or(Ok(()), |field| Err(field.place.error(why)))
+    }
+
     pub(super) fn boolean(&mut self, name: &str) -> Result<Option<bool>, Error> {
         self.take_one(name).map(Field::boolean).transpose()
     }

@@ -13,7 +13,7 @@ import { join, relative } from "node:path";
 const project = process.env.REMINT_NODE_PROJECT;
 const require = createRequire(project ? join(project, "package.json") : import.meta.url);
 const { Client } = require("remint");
-const { Core } = require("remint/core");
+const { Core, Registrar, Registration } = require("remint/core");
 
 /** What differs, or what is not understood. */
 class Problem extends Error {}
@@ -127,7 +127,7 @@ function compareNames(at, expected, failure, differences) {
   if (!words.includes(expected)) differences.push(difference(at, expected, words));
 }
 
-const OUTPUTS = ["answer", "operations", "settled", "withdraw", "request", "token", "fail"];
+const OUTPUTS = ["answer", "operations", "settled", "withdraw", "request", "token", "client", "deleted", "fail"];
 
 function compareOutcome(expected, outcome) {
   const differences = [];
@@ -222,7 +222,10 @@ function readGiven(value) {
   const start = { wall: fields.take("wall0") ?? 1_700_000_000_000, boot: fields.take("boot0") ?? 0 };
   const entropy = readEntropy(fields.take("entropy") ?? "zeros");
   fields.end();
-  return { options: complete(common), processes: new Map(processes), start, entropy };
+  const options = complete(common);
+  // There is no client yet where one is registered.
+  const { client_id, client_secret, ...registrar } = options;
+  return { options, registrar, processes: new Map(processes), start, entropy };
 }
 
 /** What nearly every client needs is not written in every vector; `null` takes it away. */
@@ -250,7 +253,7 @@ function readClocks(fields, { start }) {
 }
 
 const WORDS = ["ask", "start", "renewed", "cancel", "received", "failed", "provided", "signed", "verified", "stored", "tick", "attach", "answered",
-  "changed", "invalidate", "forked", "close", "drop", "build", "finish", "simulate", "event"];
+  "changed", "invalidate", "forked", "close", "drop", "build", "registration", "finish", "simulate", "event"];
 
 function wordOf(step) {
   const words = WORDS.filter((word) => word in step);
@@ -315,7 +318,7 @@ function runOnMachine(vector) {
     try {
       const fields = new Fields("a step", kept.fill(step));
       const name = fields.take("process") ?? "";
-      if (!processes.has(name)) processes.set(name, { core: new Core(given.processes.get(name) ?? given.options), calls: new Map() });
+      if (!processes.has(name)) processes.set(name, { core: new Core(given.processes.get(name) ?? given.options), registrar: given.registrar, calls: new Map() });
       runStep(processes.get(name), given, fields, step, kept, canaries);
     } catch (error) {
       throw error instanceof Problem ? new Problem(`  step ${index + 1} ${shown(step)}\n${error.message}`) : error;
@@ -410,19 +413,28 @@ function actOf(process, word, value, fields, now, entropy) {
     case "build":
       return () => {
         try {
-          process.exchange = { exchange: core.build(value), started: now };
-          const { method, url, headers, body } = process.exchange.exchange;
-          return { request: { method, url, headers, body } };
+          const exchange = core.build(value);
+          process.built = { exchange, started: now };
+          return requestOf(exchange);
+        } catch (error) {
+          return { fail: failureOf(error) };
+        }
+      };
+    case "registration":
+      return () => {
+        try {
+          return registered(process, new Registrar(process.registrar).build(value));
         } catch (error) {
           return { fail: failureOf(error) };
         }
       };
     case "finish": {
       const { status, headers, body } = readAnswer(fields);
-      const { exchange, started } = process.exchange ?? fail("  there is no exchange: `build` one first");
+      const { exchange, registration, started } = process.built ?? fail("  there is nothing to finish: `build` it first");
       return () => {
-        process.exchange = undefined;
+        process.built = undefined;
         try {
+          if (registration !== undefined) return registered(process, registration.finish(status, headers, body, now));
           const token = exchange.finish(status, headers, body, started);
           const { access_token, token_type, lifetime, scope, refresh_token, oddities } = token;
           return { token: { access_token, token_type, lifetime, scope, refresh_token, oddities: oddities.map(noticeText) } };
@@ -432,6 +444,16 @@ function actOf(process, word, value, fields, now, entropy) {
       };
     }
   }
+}
+
+const requestOf = ({ method, url, headers, body }) => ({ request: { method, url, headers, body } });
+
+/** What a registration's answer, or its being built, leads to. */
+function registered(process, outcome) {
+  if (outcome === null) return { deleted: {} };
+  if (!(outcome instanceof Registration)) return { client: outcome };
+  process.built = { registration: outcome };
+  return requestOf(outcome);
 }
 
 /** A stretch of time with a caller at every tick and a server that always says the same: see ../README.md. */

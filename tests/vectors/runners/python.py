@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl
 
 import remint
 import remint.core
+from remint.core import Registrar, Registration
 from remint.errors import RemintError
 
 
@@ -146,7 +147,7 @@ def compare_names(at, expected, failure, differences):
         differences.append(difference(at, expected, words))
 
 
-OUTPUTS = ("answer", "operations", "settled", "withdraw", "request", "token", "fail")
+OUTPUTS = ("answer", "operations", "settled", "withdraw", "request", "token", "client", "deleted", "fail")
 
 
 def compare_outcome(expected, outcome):
@@ -278,6 +279,8 @@ class Given:
         if profile is not None:
             options["profile"] = profile
         self.options = complete(options)
+        #: Of what registers clients: there is no client yet.
+        self.registrar = {name: value for name, value in self.options.items() if name not in ("client_id", "client_secret")}
         #: The options of those processes that have others.
         self.processes = {name: complete({**options, **own}) for name, own in fields.take("processes", {}).items()}
         self.wall, self.boot = fields.take("wall0", 1_700_000_000_000), fields.take("boot0", 0)
@@ -312,7 +315,7 @@ def read_entropy(text):
 
 
 WORDS = (
-    "ask start cancel received failed provided signed verified stored tick attach answered changed invalidate renewed forked close drop "
+    "ask start cancel received failed provided signed verified stored tick attach answered changed invalidate renewed forked close drop registration "
     "build finish simulate event"
 ).split()
 
@@ -403,7 +406,7 @@ def run_on_machine(vector):
             fields = Fields("a step", kept.fill(step))
             name = fields.take("process", "")
             if name not in processes:
-                processes[name] = Process(remint.core.Core(given.processes.get(name, given.options)))
+                processes[name] = Process(remint.core.Core(given.processes.get(name, given.options)), given.registrar)
             processes[name].play(given, fields, step, kept, canaries)
         except Problem as problem:
             raise Problem(f"  step {number} {shown(step)}\n{problem}") from None
@@ -412,8 +415,8 @@ def run_on_machine(vector):
 class Process:
     """One process under test: a core of its own, and what its callers hold."""
 
-    def __init__(self, core):
-        self.core, self.calls, self.exchange = core, {}, None
+    def __init__(self, core, registrar):
+        self.core, self.registrar, self.calls, self.built = core, registrar, {}, None
 
     def play(self, given, fields, step, kept, canaries):
         now = given.clocks(fields)
@@ -501,9 +504,11 @@ class Process:
             return dict
         if word == "build":
             return lambda: self.build(value, now)
+        if word == "registration":
+            return lambda: self.register(value)
         if word == "finish":
             answer = read_answer(fields)
-            return lambda: self.finish(*answer)
+            return lambda: self.finish(*answer, now)
         raise Problem(f"  `{word}: {shown(value)}` is not understood")
 
     def build(self, request, now):
@@ -511,20 +516,38 @@ class Process:
             exchange = self.core.build(request)
         except RemintError as error:
             return {"fail": failure_of(error)}
-        self.exchange = exchange, now
-        built = {"method": exchange.method, "url": exchange.url, "headers": [list(line) for line in exchange.headers], "body": exchange.body}
-        return {"request": built}
+        self.built = exchange, now
+        return request_of(exchange)
 
-    def finish(self, status, headers, body):
-        if self.exchange is None:
-            raise Problem("  there is no exchange: `build` one first")
-        (exchange, started), self.exchange = self.exchange, None
+    def register(self, request):
         try:
+            return self.registered(Registrar(self.registrar).build(request))
+        except RemintError as error:
+            return {"fail": failure_of(error)}
+
+    def registered(self, outcome):
+        if isinstance(outcome, Registration):
+            self.built = outcome, None
+            return request_of(outcome)
+        return {"deleted": {}} if outcome is None else {"client": outcome}
+
+    def finish(self, status, headers, body, now):
+        if self.built is None:
+            raise Problem("  there is nothing to finish: `build` it first")
+        (exchange, started), self.built = self.built, None
+        try:
+            if isinstance(exchange, Registration):
+                return self.registered(exchange.finish(status, headers, body, now))
             token = dict(exchange.finish(status, headers, body, started))
         except RemintError as error:
             return {"fail": failure_of(error)}
         token["oddities"] = [notice_text(notice) for notice in token["oddities"]]
         return {"token": token}
+
+
+def request_of(built):
+    headers = [list(line) for line in built.headers]
+    return {"request": {"method": built.method, "url": built.url, "headers": headers, "body": built.body}}
 
 
 def simulate(core, start, entropy, value):

@@ -1,7 +1,7 @@
 import Foundation
 
 /// What every outcome is made of; besides, it has notices.
-let outputs = ["answer", "operations", "settled", "withdraw", "request", "token", "fail"]
+let outputs = ["answer", "operations", "settled", "withdraw", "request", "token", "client", "deleted", "fail"]
 
 func shown(_ value: JSON?) -> String {
     value?.text ?? "nothing"

@@ -143,6 +143,31 @@ enum Events {
         return request
     }
 
+    static func registrationRequest(_ value: JSON) throws -> RegistrationRequest {
+        let (name, content) = try variant(value, "a registration request")
+        var fields = try Fields("`\(name)`", content)
+        func uri() throws -> String { try fields.string("registration_client_uri") ?? "" }
+        func token() throws -> Secret { try secret("registration_access_token", &fields) }
+        let request: RegistrationRequest
+        switch name {
+        case "register":
+            request = .register(
+                metadata: try secret("metadata", &fields),
+                initialAccessToken: try optional("initial_access_token", &fields),
+                softwareStatement: try fields.string("software_statement"))
+        case "read": request = .read(registrationClientUri: try uri(), registrationAccessToken: try token())
+        case "update":
+            request = .update(
+                registrationClientUri: try uri(), registrationAccessToken: try token(),
+                clientId: try fields.string("client_id"), clientSecret: try optional("client_secret", &fields),
+                metadata: try secret("metadata", &fields))
+        case "delete": request = .delete(registrationClientUri: try uri(), registrationAccessToken: try token())
+        default: throw Problem("  the registration request `\(name)` is not understood")
+        }
+        try fields.end()
+        return request
+    }
+
     static func headers(_ lines: [(name: String, value: String)]) -> [Header] {
         lines.map { Header(name: $0.name, value: Secret($0.value)) }
     }

@@ -22,6 +22,9 @@ struct Given {
         try fields.end()
     }
 
+    /// The options of what registers clients: there is no client yet.
+    var registrar: [String: JSON] { options.filter { $0.key != "client_id" && $0.key != "client_secret" } }
+
     /// `at` moves both clocks from where they began, `wall` and `boot` set one.
     func clocks(_ fields: inout Fields) throws -> Now {
         let at = try fields.integer("at") ?? 0
@@ -120,7 +123,7 @@ private let words = [
     "ask", "start", "renewed", "cancel", "received", "failed", "provided", "signed", "verified", "stored", "tick", "attach",
     "answered",
     "changed",
-    "invalidate", "forked", "close", "drop", "build", "finish", "simulate", "event",
+    "invalidate", "forked", "close", "drop", "build", "registration", "finish", "simulate", "event",
 ]
 
 /// The event of a step.

@@ -53,6 +53,7 @@ private final class Process {
     /// The calls that `use` answers named, by the labels of their callers.
     private var calls: [String: String] = [:]
     private var exchange: (exchange: Exchange, started: Now)?
+    private var registration: Registration?
 
     init(_ options: [String: JSON]) throws {
         core = try Core(options: Secret(JSON.object(options).text))
@@ -69,7 +70,9 @@ private final class Process {
         }
         let times = try fields.integer("times") ?? 1
         let (keep, check) = (fields.take("keep"), fields.take("check"))
-        let act = try self.act(word, value, &fields, now, entropy)
+        let act =
+            word == "registration"
+            ? try registering(value, given) : try self.act(word, value, &fields, now, entropy)
         var expected = fields.some(outputs + ["notices"])
         try fields.end()
         for _ in 0..<times {
@@ -82,6 +85,40 @@ private final class Process {
             if !differences.isEmpty { throw Problem(differences.joined(separator: "\n")) }
         }
         if let check { try kept.check(check) }
+    }
+
+    private func registering(_ value: JSON, _ given: Given) throws -> () throws -> JSON {
+        let wish = try Events.registrationRequest(value)
+        return { [self] in
+            do {
+                let registrar = try Registrar(options: Secret(JSON.object(given.registrar).text))
+                return waits(for: try registrar.build(request: wish))
+            } catch CoreError.Refused(let failure) {
+                return .object(["fail": failed(failure)])
+            }
+        }
+    }
+
+    private func waits(for next: Registration) -> JSON {
+        registration = next
+        return .object(["request": request(next.request())])
+    }
+
+    private func finish(_ asked: Registration, _ answer: WireAnswer, _ now: Now) -> JSON {
+        registration = nil
+        do {
+            let registered = try asked.finish(
+                status: answer.status, headers: Events.headers(answer.headers), body: SecretBytes(answer.body), now: now)
+            switch registered {
+            case .next(let next): return waits(for: next)
+            case .client(let known): return .object(["client": client(known)])
+            case .deleted: return .object(["deleted": .object([:])])
+            }
+        } catch CoreError.Refused(let failure) {
+            return .object(["fail": failed(failure)])
+        } catch {
+            return .object(["fail": .string("\(error)")])
+        }
     }
 
     /// What a step does, as a function that gives what came of it.
@@ -179,7 +216,8 @@ private final class Process {
             }
         case "finish":
             let answer = try WireAnswer(&fields)
-            guard let (exchange, started) = exchange else { throw Problem("  there is no exchange: `build` one first") }
+            if let registration { return { [self] in finish(registration, answer, now) } }
+            guard let (exchange, started) = exchange else { throw Problem("  there is nothing to finish: `build` it first") }
             return { [self] in
                 self.exchange = nil
                 do {

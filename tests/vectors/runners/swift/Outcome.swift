@@ -64,6 +64,18 @@ func token(_ token: TokenSet) -> JSON {
     ])
 }
 
+func client(_ client: ClientInformation) -> JSON {
+    .members([
+        "client_id": .string(client.clientId),
+        "client_secret": client.clientSecret.map { .string($0.expose()) },
+        "client_id_issued_at": client.clientIdIssuedAt.map(JSON.integer),
+        "client_secret_expires_at": client.clientSecretExpiresAt.map(JSON.integer),
+        "registration_access_token": client.registrationAccessToken.map { .string($0.expose()) },
+        "registration_client_uri": client.registrationClientUri.map(JSON.string),
+        "metadata": .string(client.metadata),
+    ])
+}
+
 private func pairs(_ headers: [Header]) -> JSON {
     .array(headers.map { [.string($0.name), .string($0.value.expose())] })
 }

@@ -9,6 +9,7 @@ use remint::client::Incoming;
 use remint::clock::{Entropy, Now};
 use remint::event::{Event, Received};
 use remint::exchange::{Exchange, TokenRequest};
+use remint::registration::{Registered, Registrar, Registration, RegistrationRequest};
 use remint::response::HttpResponse;
 use remint::token::TokenSet;
 use remint::{Config, Core, Step};
@@ -21,7 +22,7 @@ use crate::outcome::{compare, expected, leaks, notice};
 use crate::simulate::simulate;
 
 /// The words of a step. Each step has exactly one.
-const WORDS: [&str; 22] = [
+const WORDS: [&str; 23] = [
     "ask",
     "start",
     "renewed",
@@ -41,6 +42,7 @@ const WORDS: [&str; 22] = [
     "close",
     "drop",
     "build",
+    "registration",
     "finish",
     "simulate",
     "event",
@@ -59,7 +61,31 @@ pub(crate) struct Given {
 struct Process {
     core: Core,
     calls: BTreeMap<String, String>,
-    exchange: Option<(Exchange, Now)>,
+    built: Option<Built>,
+}
+
+/// What waits for an answer outside of the loop.
+enum Built {
+    Exchange(Exchange, Now),
+    Registration(Registration),
+}
+
+impl Process {
+    fn register(&mut self, registration: Registration) -> Value {
+        let request = json!({ "request": registration.request() });
+        self.built = Some(Built::Registration(registration));
+        request
+    }
+}
+
+impl Given {
+    /// The options of what registers clients: there is no client yet.
+    fn registrar(&self) -> Result<String, String> {
+        let mut options: Map<String, Value> =
+            serde_json::from_str(&self.options).map_err(|error| format!("  the options are no JSON: {error}"))?;
+        options.retain(|name, _| name != "client_id" && name != "client_secret");
+        Ok(Value::Object(options).to_string())
+    }
 }
 
 /// Runs one vector and tells what differs.
@@ -98,7 +124,7 @@ pub(crate) fn run(vector: &Value) -> Result<(), String> {
             let own = given.processes.get(&name).map(|options| Config::new(options)).transpose();
             let own = own.map_err(|error| at(format!("  the configuration is refused: {}", json!(error))))?;
             let core = Core::new(own.unwrap_or_else(|| config.clone()));
-            processes.insert(name.clone(), Process { core, calls: BTreeMap::new(), exchange: None });
+            processes.insert(name.clone(), Process { core, calls: BTreeMap::new(), built: None });
         }
         let Some(process) = processes.get_mut(&name) else { continue };
         one(process, &given, fields, step, &mut kept, &canaries).map_err(at)?;
@@ -206,7 +232,7 @@ fn one(
     let mut expected = expected(&mut fields);
     fields.end()?;
     for _ in 0..times {
-        let outcome = carry_out(process, act.clone(), now, &entropy)?;
+        let outcome = carry_out(process, act.clone(), given, now, &entropy)?;
         if let Some(keep) = &keep {
             kept.keep(keep.clone(), &outcome)?;
             expected = expected.iter().map(|(name, value)| (name.clone(), kept.fill(value))).collect();
@@ -226,6 +252,7 @@ enum Act {
     Handle(Box<Event>, Option<String>),
     Raw(String),
     Build(Box<TokenRequest>),
+    Register(Box<RegistrationRequest>),
     Finish { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
     Nothing,
 }
@@ -300,7 +327,12 @@ fn act(process: &Process, word: &str, value: Value, fields: &mut Fields) -> Resu
             let request = serde_json::from_value(value).map_err(|error| format!("  no token request: {error}"))?;
             Ok(Act::Build(Box::new(request)))
         }
-        "finish" if process.exchange.is_none() => Err("  there is no exchange: `build` one first".to_owned()),
+        "registration" => {
+            let request =
+                serde_json::from_value(value).map_err(|error| format!("  no registration request: {error}"))?;
+            Ok(Act::Register(Box::new(request)))
+        }
+        "finish" if process.built.is_none() => Err("  there is nothing to finish: `build` it first".to_owned()),
         "finish" => {
             let Incoming { status, headers, body } = answer(fields)?;
             Ok(Act::Finish { status, headers, body })
@@ -310,7 +342,7 @@ fn act(process: &Process, word: &str, value: Value, fields: &mut Fields) -> Resu
 }
 
 /// Does what a step says and gives what came of it.
-fn carry_out(process: &mut Process, act: Act, now: Now, entropy: &Entropy) -> Result<Value, String> {
+fn carry_out(process: &mut Process, act: Act, given: &Given, now: Now, entropy: &Entropy) -> Result<Value, String> {
     match act {
         Act::Nothing => Ok(json!({})),
         Act::Handle(event, label) => {
@@ -324,17 +356,30 @@ fn carry_out(process: &mut Process, act: Act, now: Now, entropy: &Entropy) -> Re
         Act::Raw(event) => outcome(&process.core.handle_json(&event, now, entropy)),
         Act::Build(request) => match Arc::clone(process.core.config()).build(*request) {
             Ok((request, exchange)) => {
-                process.exchange = Some((exchange, now));
+                process.built = Some(Built::Exchange(exchange, now));
                 Ok(json!({ "request": request }))
             }
             Err(error) => Ok(json!({ "fail": error })),
         },
+        Act::Register(request) => {
+            let built = Registrar::new(&given.registrar()?).and_then(|registrar| registrar.build(*request));
+            Ok(built.map_or_else(|error| json!({ "fail": error }), |registration| process.register(registration)))
+        }
         Act::Finish { status, headers, body } => {
-            let (exchange, started) = process.exchange.take().ok_or("  there is no exchange: `build` one first")?;
-            match exchange.finish(HttpResponse { status, headers: &headers, body: &body }, started) {
-                Ok(token) => Ok(json!({ "token": token_json(&token) })),
-                Err(error) => Ok(json!({ "fail": error })),
-            }
+            let response = HttpResponse { status, headers: &headers, body: &body };
+            let finished = match process.built.take().ok_or("  there is nothing to finish: `build` it first")? {
+                Built::Exchange(exchange, started) => {
+                    exchange.finish(response, started).map(|token| json!({ "token": token_json(&token) }))
+                }
+                Built::Registration(registration) => {
+                    registration.finish(response, now).map(|registered| match registered {
+                        Registered::Next(registration) => process.register(registration),
+                        Registered::Client(client) => json!({ "client": client }),
+                        Registered::Deleted => json!({ "deleted": {} }),
+                    })
+                }
+            };
+            Ok(finished.unwrap_or_else(|error| json!({ "fail": error })))
         }
     }
 }

@@ -6,7 +6,8 @@ use crate::compare::{difference, subset};
 use crate::fields::Fields;
 
 /// The outputs that a step may list. Those that it does not list must be empty.
-const OUTPUTS: [&str; 7] = ["answer", "operations", "settled", "withdraw", "request", "token", "fail"];
+const OUTPUTS: [&str; 9] =
+    ["answer", "operations", "settled", "withdraw", "request", "token", "client", "deleted", "fail"];
 
 /// Takes a step's expectations out of its fields.
 pub(crate) fn expected(fields: &mut Fields) -> Map<String, Value> {

@@ -72,7 +72,7 @@ internal fun formFields(text: String): List<Pair<String, String>> =
         URLDecoder.decode(name, Charsets.UTF_8) to URLDecoder.decode(value, Charsets.UTF_8)
     }
 
-internal val OUTPUTS = arrayOf("answer", "operations", "settled", "withdraw", "request", "token", "fail")
+internal val OUTPUTS = arrayOf("answer", "operations", "settled", "withdraw", "request", "token", "client", "deleted", "fail")
 
 internal fun compareOutcome(expected: JsonObject, outcome: JsonObject): List<String> {
     val differences = mutableListOf<String>()

@@ -8,6 +8,7 @@ import dev.remint.core.Flow
 import dev.remint.core.Header
 import dev.remint.core.Introspect
 import dev.remint.core.Poll
+import dev.remint.core.RegistrationRequest
 import dev.remint.core.Renewed
 import dev.remint.core.Revoke
 import dev.remint.core.Secret
@@ -105,6 +106,25 @@ internal fun tokenRequest(value: JsonElement?): TokenRequest {
         "token_exchange" -> TokenRequest.TokenExchange(secret(fields, "subject_token"), someSecret(fields, "actor_token"), fields.texts("scope"))
         "jwt_bearer" -> TokenRequest.JwtBearer(secret(fields, "assertion"), fields.texts("scope"))
         "basic_get" -> TokenRequest.BasicGet
+        else -> throw Problem("  the request `$name` is not understood")
+    }
+    fields.end()
+    return request
+}
+
+internal fun registrationRequest(value: JsonElement?): RegistrationRequest {
+    val (name, fields) = tagged("`registration`", value)
+    fun at() = fields.needText("registration_client_uri") to secret(fields, "registration_access_token")
+    val request = when (name) {
+        "register" -> RegistrationRequest.Register(
+            secret(fields, "metadata"), someSecret(fields, "initial_access_token"), fields.text("software_statement"),
+        )
+        "read" -> at().let { (uri, token) -> RegistrationRequest.Read(uri, token) }
+        "update" -> at().let { (uri, token) ->
+            val (id, shown) = fields.text("client_id") to someSecret(fields, "client_secret")
+            RegistrationRequest.Update(uri, token, id, shown, secret(fields, "metadata"))
+        }
+        "delete" -> at().let { (uri, token) -> RegistrationRequest.Delete(uri, token) }
         else -> throw Problem("  the request `$name` is not understood")
     }
     fields.end()

@@ -28,6 +28,9 @@ internal class Given(value: JsonElement?) {
         fields.end()
     }
 
+    /** The options of what registers clients: there is no client yet. */
+    val registrar: JsonObject get() = JsonObject(options - setOf("client_id", "client_secret"))
+
     /** `at` moves both clocks from where they began, `wall` and `boot` set one. */
     fun clocks(fields: Fields): Now {
         val at = fields.long("at") ?: 0
@@ -56,7 +59,7 @@ internal fun readEntropy(text: String): ByteArray {
 
 private val WORDS = listOf(
     "ask", "start", "renewed", "cancel", "received", "failed", "provided", "signed", "verified", "stored", "tick", "attach",
-    "answered", "changed", "invalidate", "forked", "close", "drop", "build", "finish", "simulate", "event",
+    "answered", "changed", "invalidate", "forked", "close", "drop", "build", "registration", "finish", "simulate", "event",
 )
 
 internal fun wordOf(step: JsonObject): String =

@@ -5,6 +5,9 @@ import dev.remint.core.CoreException
 import dev.remint.core.Event
 import dev.remint.core.Exchange
 import dev.remint.core.Now
+import dev.remint.core.Registered
+import dev.remint.core.Registrar
+import dev.remint.core.Registration
 import dev.remint.core.Secret
 import dev.remint.core.SecretBytes
 import dev.remint.core.Step
@@ -66,6 +69,7 @@ internal fun Core.handle(event: Event, now: Now, entropy: ByteArray): Step =
 private class Process(private val core: Core) : AutoCloseable {
     private val calls = HashMap<String, String>()
     private var built: Pair<Exchange, Now>? = null
+    private var registration: Registration? = null
 
     override fun close() = core.close()
 
@@ -79,7 +83,7 @@ private class Process(private val core: Core) : AutoCloseable {
         }
         val times = fields.long("times") ?: 1
         val (keep, check) = fields.take("keep") to fields.take("check")
-        val act = act(word, value, fields, now, entropy)
+        val act = if (word == "registration") registering(value, given) else act(word, value, fields, now, entropy)
         var expected = fields.some(*OUTPUTS, "notices")
         fields.end()
         repeat(times.toInt()) {
@@ -164,7 +168,7 @@ private class Process(private val core: Core) : AutoCloseable {
             }
             word == "finish" -> {
                 val answer = readAnswer(fields);
-                { listOf(finish(answer)) }
+                { listOf(finish(answer, now)) }
             }
             else -> throw Problem("  `$word: $value` is not understood")
         }
@@ -172,8 +176,26 @@ private class Process(private val core: Core) : AutoCloseable {
 
     private fun call(label: String): String = calls[label] ?: label
 
-    private fun finish(answer: Received): JsonObject {
-        val (exchange, started) = built ?: throw Problem("  there is no exchange: `build` one first")
+    private fun registering(value: JsonElement, given: Given): () -> List<JsonObject> {
+        val request = registrationRequest(value)
+        return {
+            val outcome = try {
+                Registrar(Secret(given.registrar.ascii())).use { waitsFor(it.build(request)) }
+            } catch (error: CoreException) {
+                members("fail" to failureOf(error))
+            }
+            listOf(outcome)
+        }
+    }
+
+    private fun waitsFor(next: Registration): JsonObject {
+        registration = next
+        return members("request" to next.request().json())
+    }
+
+    private fun finish(answer: Received, now: Now): JsonObject {
+        registration?.let { return finish(it, answer, now) }
+        val (exchange, started) = built ?: throw Problem("  there is nothing to finish: `build` it first")
         built = null
         return try {
             members("token" to exchange.finish(answer.status, headers(answer.headers), SecretBytes(answer.body), started).json())
@@ -181,6 +203,21 @@ private class Process(private val core: Core) : AutoCloseable {
             members("fail" to failureOf(error))
         } finally {
             exchange.close()
+        }
+    }
+
+    private fun finish(asked: Registration, answer: Received, now: Now): JsonObject {
+        registration = null
+        return try {
+            when (val registered = asked.finish(answer.status, headers(answer.headers), SecretBytes(answer.body), now)) {
+                is Registered.Next -> waitsFor(registered.registration)
+                is Registered.Client -> members("client" to registered.client.json())
+                is Registered.Deleted -> members("deleted" to JsonObject(emptyMap()))
+            }
+        } catch (error: CoreException) {
+            members("fail" to failureOf(error))
+        } finally {
+            asked.close()
         }
     }
 }

@@ -1,6 +1,7 @@
 package dev.remint.vectors
 
 import dev.remint.core.Answer
+import dev.remint.core.ClientInformation
 import dev.remint.core.Failure
 import dev.remint.core.Header
 import dev.remint.core.HttpRequest
@@ -116,6 +117,16 @@ internal fun TokenSet.json(): JsonObject = members(
     "scope" to scope,
     "refresh_token" to refreshToken,
     "oddities" to JsonArray(oddities.map { JsonPrimitive(text(it)) }),
+)
+
+internal fun ClientInformation.json(): JsonObject = members(
+    "client_id" to clientId,
+    "client_secret" to clientSecret,
+    "client_id_issued_at" to clientIdIssuedAt,
+    "client_secret_expires_at" to clientSecretExpiresAt,
+    "registration_access_token" to registrationAccessToken,
+    "registration_client_uri" to registrationClientUri,
+    "metadata" to metadata,
 )
 
 private fun text(notice: Notice): String = if (notice.detail == null) notice.name else "${notice.name}:${notice.detail}"
