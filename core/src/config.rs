@@ -60,6 +60,10 @@ pub struct Config {
     /// The soft margin that the profile asks for. It takes the place of `min(policy.soft_margin, L / policy.soft_divisor)`, and is
     /// capped at `L / policy.profile_margin_divisor`. None if the user's `policy` names a `soft_margin` of its own.
     pub soft_margin: Option<i64>,
+    /// Where refresh tokens are sent, if not to the token endpoint.
+    pub refresh_endpoint: Option<EndpointUrl>,
+    /// Whether token requests are JSON, which is not RFC 6749's way (section 4.1.3).
+    pub json_requests: bool,
     /// For how long the server still takes a refresh token that it has replaced.
     pub rotation_grace: Option<i64>,
     /// Where people authorize the client, for [`Grant::AuthorizationCode`].
@@ -399,7 +403,7 @@ impl Config {
         object.end()?;
 
         let allow_loopback_http = given.boolean("allow_loopback_http")?.unwrap_or(false);
-        let variables = Variables::new(&profile, values, allow_loopback_http)?;
+        let variables = Variables::new(&profile, values, allow_loopback_http)?.naming(given.client_id());
         let grant = given.grant(&profile)?;
         given.refuse_unused(grant, &profile)?;
 
@@ -429,6 +433,8 @@ impl Config {
             answer: standard_answer(),
             missing_lifetime: ASSUMED_LIFETIME,
             soft_margin,
+            refresh_endpoint: None,
+            json_requests: false,
             rotation_grace: None,
             authorization: None,
             attach: variables.attachment(grant)?,
@@ -470,6 +476,9 @@ impl Config {
             config.missing_lifetime =
                 config.policy.missing_lifetime.or(token.missing_lifetime).unwrap_or(ASSUMED_LIFETIME);
             config.rotation_grace = token.rotation_grace;
+            config.refresh_endpoint =
+                token.refresh_endpoint.as_ref().map(|url| variables.url(url, allow_loopback_http)).transpose()?;
+            config.json_requests = token.json;
             config.parameters = given.parameters(variables.parameters(&token.parameters)?)?;
             config.known_scopes = token.scope.as_ref().filter(|rules| rules.closed).map(|rules| rules.known.clone());
             config.scope = match given.take_one("scope") {

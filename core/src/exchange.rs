@@ -11,7 +11,7 @@ use crate::client_auth;
 use crate::clock::Now;
 use crate::config::{ClientAuth, Config, Credential, Method};
 use crate::error::{Error, ErrorCode};
-use crate::form::Form;
+use crate::form::{self, Form};
 use crate::request::HttpRequest;
 use crate::response::{HttpResponse, Reading, Refusal};
 use crate::secret::Secret;
@@ -132,7 +132,11 @@ impl Config {
         request: TokenRequest,
         beside: Beside,
     ) -> Result<(HttpRequest, Exchange), Error> {
-        let Some(endpoint) = &self.token_endpoint else {
+        let endpoint = match &request {
+            TokenRequest::Refresh { .. } => self.refresh_endpoint.as_ref().or(self.token_endpoint.as_ref()),
+            _ => self.token_endpoint.as_ref(),
+        };
+        let Some(endpoint) = endpoint else {
             return Err(Error::new(
                 ErrorCode::InvalidOption,
                 format!("the profile `{}` has no token endpoint: its grant is `{}`", self.profile, self.grant.as_str()),
@@ -143,6 +147,12 @@ impl Config {
         let mut form = Form::new();
         exchange.fill(&mut form);
         let mut http = self.request(endpoint, form, exchange.secret())?;
+        if self.json_requests {
+            http.body = http.body.map(|form| form::to_json(&Secret::new(form)));
+            for (_, value) in http.headers.iter_mut().filter(|(name, _)| *name == "content-type") {
+                *value = "application/json".into();
+            }
+        }
         if let Some(proof) = &exchange.beside.proof {
             http.headers.push(("dpop", String::from(proof.expose()).into()));
         }

@@ -1,6 +1,11 @@
 //! Writing `application/x-www-form-urlencoded` (RFC 6749 appendix B).
 
+use alloc::borrow::Cow;
+use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::secret::Secret;
 
 /// Names and values in their order, encoded.
 pub(crate) struct Form(String);
@@ -33,6 +38,26 @@ impl Form {
     pub(crate) fn finish(self) -> String {
         self.0
     }
+}
+
+/// The same as a JSON object of texts, for servers that read that; a name that repeats has a list.
+pub(crate) fn to_json(form: &Secret) -> String {
+    let mut members: Vec<(Cow<'_, str>, Vec<Cow<'_, str>>)> = Vec::new();
+    for (name, value) in form_urlencoded::parse(form.expose().as_bytes()) {
+        match members.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, values)) => values.push(value),
+            None => members.push((name, [value].into())),
+        }
+    }
+    let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
+    let written = members.iter().map(|(name, values)| {
+        let values: Vec<String> = values.iter().map(|value| quoted(value)).collect();
+        match &*values {
+            [value] => format!("{}:{value}", quoted(name)),
+            values => format!("{}:[{}]", quoted(name), values.join(",")),
+        }
+    });
+    format!("{{{}}}", written.collect::<Vec<_>>().join(","))
 }
 
 /// Writes a text as part of a form. What needs no escape, which is nearly everything, goes out in one piece.

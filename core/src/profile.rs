@@ -83,6 +83,10 @@ pub(crate) struct TokenRequest {
     pub(crate) missing_lifetime: Option<MissingLifetime>,
     pub(crate) soft_margin: Option<i64>,
     pub(crate) rotation_grace: Option<i64>,
+    /// Where refresh tokens are sent, if not to the endpoint.
+    pub(crate) refresh_endpoint: Option<(Template, Place)>,
+    /// Whether the request's body is JSON.
+    pub(crate) json: bool,
 }
 
 /// Where the server tells about itself (RFC 8414).
@@ -277,6 +281,7 @@ pub(crate) const CLIENT_AUTH: &[(&str, ClientAuth)] = &[
 const BUILT_IN: &[(&str, &str)] = &[
     ("amadeus", include_str!("../profiles/amadeus.json")),
     ("amazon-sp-api", include_str!("../profiles/amazon-sp-api.json")),
+    ("atlassian", include_str!("../profiles/atlassian.json")),
     ("auth0", include_str!("../profiles/auth0.json")),
     ("aws-cognito", include_str!("../profiles/aws-cognito.json")),
     ("bitbucket", include_str!("../profiles/bitbucket.json")),
@@ -287,6 +292,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("discovery", include_str!("../profiles/discovery.json")),
     ("dropbox", include_str!("../profiles/dropbox.json")),
     ("ebay", include_str!("../profiles/ebay.json")),
+    ("figma", include_str!("../profiles/figma.json")),
     ("github", include_str!("../profiles/github.json")),
     ("gitlab", include_str!("../profiles/gitlab.json")),
     ("google", include_str!("../profiles/google.json")),
@@ -298,6 +304,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("mastodon", include_str!("../profiles/mastodon.json")),
     ("microsoft-entra", include_str!("../profiles/microsoft-entra.json")),
     ("mongodb-atlas", include_str!("../profiles/mongodb-atlas.json")),
+    ("notion", include_str!("../profiles/notion.json")),
     ("okta", include_str!("../profiles/okta.json")),
     ("ory", include_str!("../profiles/ory.json")),
     ("paypal", include_str!("../profiles/paypal.json")),
@@ -313,10 +320,13 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("shopify", include_str!("../profiles/shopify.json")),
     ("slack", include_str!("../profiles/slack.json")),
     ("spotify", include_str!("../profiles/spotify.json")),
+    ("square", include_str!("../profiles/square.json")),
+    ("twitch", include_str!("../profiles/twitch.json")),
     ("ups", include_str!("../profiles/ups.json")),
     ("x", include_str!("../profiles/x.json")),
     ("xero", include_str!("../profiles/xero.json")),
     ("zitadel", include_str!("../profiles/zitadel.json")),
+    ("zoom", include_str!("../profiles/zoom.json")),
 ];
 
 #[cfg(test)]

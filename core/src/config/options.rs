@@ -37,6 +37,11 @@ impl<'a> Given<'a> {
         self.0.remove(name)
     }
 
+    /// The client's identifier, where a header of API requests shows it.
+    pub(super) fn client_id(&self) -> Option<String> {
+        self.0.get("client_id").cloned().and_then(|field| field.text().ok())
+    }
+
     /// Refuses what is still there.
     pub(super) fn refuse_rest(&self, why: &str) -> Result<(), Error> {
         self.0.values().next().map_or(Ok(()), |field| Err(field.place.error(why)))

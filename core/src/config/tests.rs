@@ -194,7 +194,7 @@ fn a_profile_is_a_name_a_document_or_a_documents_text() {
     let error = refused(&with(&wallet(), &[("profile", json!(CANARY))]));
     let names: Vec<_> = error.split('`').skip(3).step_by(2).collect();
     assert_eq!(names, Profile::built_in_names().collect::<Vec<_>>());
-    assert!(error.ends_with("`zitadel`, or a document, is allowed"), "{error}");
+    assert!(error.ends_with("`zitadel` or `zoom`, or a document, is allowed"), "{error}");
     assert_eq!(
         refused(&with(&wallet(), &[("profile", Json::Null)])),
         "option `profile` is missing: a built-in name, or a document"

@@ -47,6 +47,12 @@ impl<'p> Variables<'p> {
         Ok(Self { profile, values })
     }
 
+    /// With what `{client_id}` stands for in the headers of API requests.
+    pub(super) fn naming(mut self, client_id: Option<String>) -> Self {
+        self.values.extend(client_id.map(|id| ("client_id".to_owned(), id)));
+        self
+    }
+
     /// A template with its holes filled; none if a variable that may be left out was.
     fn fill(&self, template: &Template) -> Result<Option<String>, Error> {
         let name = match template.fill(&self.values) {

@@ -2,7 +2,7 @@
 
 use crate::config::{ClientAuth, Credential, Grant};
 use crate::error::{Error, ErrorCode};
-use crate::flight::{What, passing};
+use crate::flight::{Flight, What, passing};
 use crate::jwt::UnsignedJwt;
 use crate::machine::{Core, Turn};
 use crate::proof::Proven;
@@ -149,7 +149,7 @@ impl Core {
             Ingredient::Proof if self.errands.contains_key(&id) => self.api_proof(id, turn),
             Ingredient::Proof => self.config.dpop.as_ref()?.proof(Proven {
                 method: self.config.method.as_str(),
-                url: endpoint?.as_str(),
+                url: self.flights.get(&id).and_then(|flight| self.renewed_at(flight)).or(endpoint)?.as_str(),
                 access_token: None,
                 nonce: origin.as_ref().and_then(|origin| self.servers.nonce(origin)),
                 wall,
@@ -157,6 +157,12 @@ impl Core {
             }),
             Ingredient::SubjectToken | Ingredient::ActorToken => None,
         }
+    }
+
+    /// Where a flight sends a refresh token, if that is a place of its own.
+    fn renewed_at(&self, flight: &Flight) -> Option<&EndpointUrl> {
+        let spends = self.config.grant.needs_a_person() && !flight.work.is_consent();
+        self.config.refresh_endpoint.as_ref().filter(|_| spends)
     }
 
     pub(crate) fn add_ingredient(&mut self, id: FlightId, ingredient: Ingredient, value: Secret) {

@@ -209,6 +209,14 @@ impl Templates<'_> {
             missing_lifetime: object.take("missing_lifetime").map(read_missing_lifetime).transpose()?,
             soft_margin: object.take("soft_margin").map(|field| field.duration(0, DAY)).transpose()?,
             rotation_grace: object.take("rotation_grace").map(|field| field.duration(0, DAY)).transpose()?,
+            refresh_endpoint: object.take("refresh_endpoint").map(|field| self.read_url(field)).transpose()?,
+            json: match object.take("body") {
+                Some(field) if is_get => {
+                    return Err(field.place.error("has no use with `GET`, which has no body: leave it out"));
+                }
+                Some(field) => field.one_of(&[("form", false), ("json", true)])?,
+                None => false,
+            },
             grant_type: object.take("grant_type").map(read_grant_type).transpose()?,
             assertion: object.take("assertion").map(|field| self.read_assertion(field)).transpose()?,
         };
@@ -394,6 +402,10 @@ impl Templates<'_> {
                     continue;
                 }
             };
+            // An option that every client has, and that some APIs want to see.
+            if matches!(used, Use::Header) && name == "client_id" {
+                continue;
+            }
             let Some(variable) = self.variables.iter().find(|variable| variable.name == *name) else {
                 let known = || self.variables.iter().map(|variable| &*variable.name);
                 return Err(place.error(match near(name, known()) {
