@@ -1,7 +1,7 @@
 """What of OAuth 2.0 is shown with which server, feature by feature, and the matrix of it. Written once for all hosts, like the scenarios."""
 
 import copy
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from clients import USER
 from hosts import HOSTS, Refused
@@ -184,7 +184,22 @@ def _(peer, host):
     client.exchange(callback, session)
 
 
-pending("JARM", "the core reads no signed answers", OP, KC, GL)
+@feature("JARM", OP, KC)
+def _(peer, host):
+    client = host.client(peer, "signed-answer", profile=discovered(peer, "openid-configuration"), response_mode="jwt")
+    session, callback = client.authorize(peer)
+    answer = parse_qs(urlsplit(callback).query)
+    assert set(answer) == {"response"}, sorted(answer)
+    head, claims, signature = answer["response"][0].split(".")
+    with peer.sees(token=0):
+        # Not signed by the server, and not what was asked for.
+        forged = ".".join([head, claims, signature[::-1]])
+        refused("unexpected_answer", lambda: client.exchange(altered(callback, response=forged), session))
+        plain = {"code": "made up", "state": "made up"}
+        refused("unexpected_answer", lambda: client.exchange(f"{peer.addresses['redirect_uri']}?{urlencode(plain)}", session))
+    with peer.sees(token=1, api=1):
+        ann, _ = client.exchange(callback, session)
+        assert ann.call(peer.addresses["api"]) == 200
 
 
 @feature("RAR", OP)
@@ -255,9 +270,7 @@ def with_metadata(form):
     """Nothing but the issuer is known."""
 
     def run(peer, host):
-        profile = copy.deepcopy(peer.profile)
-        profile["discovery"] = {"issuer": "{base_url}" + peer.issuer_path, "forms": [form]}
-        del profile["token"]["endpoint"], profile["authorization"]["endpoint"], profile["endpoints"]
+        profile = discovered(peer, form)
         client = host.client(peer, "plain-basic", profile=profile, scope="read")
         with peer.sees(token=1, api=1):
             assert client.call(peer.addresses["api"]) == 200
@@ -294,6 +307,14 @@ def _(peer, host):
     assert ann.call(peer.addresses["userinfo_endpoint"]) == 200
     ann.token(force=True)
     assert ann.call(peer.addresses["userinfo_endpoint"]) == 200
+
+
+def discovered(peer, form):
+    """A profile of the peer's whose endpoints only its metadata tells."""
+    profile = copy.deepcopy(peer.profile)
+    profile["discovery"] = {"issuer": "{base_url}" + peer.issuer_path, "forms": [form]}
+    del profile["token"]["endpoint"], profile["authorization"]["endpoint"], profile["endpoints"]
+    return profile
 
 
 def with_certificate(client_id):
