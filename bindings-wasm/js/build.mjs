@@ -23,7 +23,7 @@ const quality = { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_
 writeFileSync(join(native, "wasm.txt"), brotliCompressSync(wasm, { params: quality }).toString("base64"));
 buildSync({
   stdin: {
-    contents: `export { Core, initSync } from "./remint_native.js"; export { default as wasm } from "./wasm.txt";`,
+    contents: `export { Core, Registrar, initSync } from "./remint_native.js"; export { default as wasm } from "./wasm.txt";`,
     resolveDir: native,
   },
   outfile: join(dist, "glue.js"),
