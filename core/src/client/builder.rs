@@ -25,7 +25,7 @@ use super::driver::Boxed;
 use super::store::{AnyStore, AsyncStore, Blocking, Store, StoreError, StoreKey, Waiting};
 use super::transport::{AsyncTransport, Transport};
 use crate::clock::Entropy;
-use crate::config::Config;
+use crate::config::{Config, ResponseAlgorithm};
 use crate::error::{Error, ErrorCode};
 use crate::notice::Notice;
 use crate::secret::Secret;
@@ -55,6 +55,7 @@ pub(crate) struct Hooks {
     assertion: Option<Arc<ReadFor>>,
     sign: Option<Arc<Sign>>,
     prove: Option<Arc<Sign>>,
+    verify: Option<Arc<Verify>>,
     on_rotated: Option<Arc<OnRotated>>,
     pub(crate) store: Option<Arc<dyn AnyStore>>,
     on_store_error: Option<Arc<OnStoreError>>,
@@ -68,9 +69,25 @@ type Read = dyn Fn() -> Boxed<Option<Secret>> + Send + Sync;
 type ReadFor = dyn Fn(Option<String>) -> Boxed<Option<Secret>> + Send + Sync;
 /// Signs a text by an algorithm; nothing if it could not.
 type Sign = dyn Fn(String, String) -> Boxed<Option<Vec<u8>>> + Send + Sync;
+/// Whether a signature is good; nothing if that could not be found out.
+type Verify = dyn Fn(&Signed) -> Option<bool> + Send + Sync;
 type OnNotice = dyn Fn(&Notice) + Send + Sync;
 type OnStoreError = dyn Fn(&StoreError) + Send + Sync;
 type OnRotated = dyn Fn(Option<String>, Secret) -> Boxed<bool> + Send + Sync;
+
+/// What a server has signed: its answer to an authorization request (JARM section 2.2).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Signed {
+    /// The JOSE algorithm (RFC 7518 section 3.1): `RS256`, `PS256`, `ES256`, `ES384` or `EdDSA`.
+    pub alg: String,
+    /// The server's public key: a JWK as JSON text, with the members of RFC 7638 alone.
+    pub key: String,
+    /// What was signed, which is ASCII. There is a code in it.
+    pub input: Secret,
+    /// The raw signature: for ECDSA r and s (RFC 7518 section 3.4).
+    pub signature: Vec<u8>,
+}
 
 impl Builder {
     /// The options for a provider: a built-in profile's name, or a profile document as text or as parsed JSON.
@@ -200,6 +217,14 @@ impl Builder {
     {
         self.hooks.prove = Some(signed_after_a_wait(sign));
         self.dpop_option(key.into())
+    }
+
+    /// The function that checks signatures of the server's, for signed answers to authorization requests (JARM): it says
+    /// whether the signature is one of this key over this input. A key or a signature that is malformed is `false`, and no
+    /// error.
+    pub fn verifier<E>(mut self, verify: impl Fn(&Signed) -> Result<bool, E> + Send + Sync + 'static) -> Self {
+        self.hooks.verify = Some(Arc::new(move |signed| verify(signed).ok()));
+        self
     }
 
     fn dpop_option(self, mut key: Value) -> Self {
@@ -404,6 +429,13 @@ impl Builder {
                 "`store` is no option of its own here: give the store itself to `Builder::store`",
             ));
         }
+        let by_secret = config.authorization_signed_response_alg == Some(ResponseAlgorithm::Hs256);
+        if config.wants_signed_answers() && !by_secret && self.hooks.verify.is_none() {
+            return Err(Error::new(
+                ErrorCode::InvalidOption,
+                "`response_mode` asks for signed answers: give the function that checks signatures to `Builder::verifier`",
+            ));
+        }
         Ok((config, self.hooks, self.time))
     }
 
@@ -459,6 +491,14 @@ impl Hooks {
     pub(crate) async fn sign(&self, key: &str, alg: String, input: String) -> Option<String> {
         let signer = if key == DPOP_KEY { &self.prove } else { &self.sign };
         Some(URL_SAFE_NO_PAD.encode(signer.as_ref()?(alg, input).await?))
+    }
+
+    /// Whether a signature of the server's is good; none if nobody here can tell.
+    pub(crate) fn verify(&self, alg: String, key: String, input: Secret, signature: &str) -> Option<bool> {
+        match URL_SAFE_NO_PAD.decode(signature) {
+            Ok(signature) => self.verify.as_ref()?(&Signed { alg, key, input, signature }),
+            Err(_) => Some(false),
+        }
     }
 
     /// Whether the new refresh token is safe.

@@ -294,8 +294,12 @@ impl<H: Host> Shared<H> {
                     None => Event::Failed { op, kind: FailureKind::HostError },
                 }
             }
-            // No option of this client leads to one.
-            Operation::Verify { op, .. } => Event::Failed { op, kind: FailureKind::HostError },
+            Operation::Verify { op, key, alg, input, signature, .. } => {
+                match self.hooks.verify(alg, key, input, &signature) {
+                    Some(valid) => Event::Verified { op, valid },
+                    None => Event::Failed { op, kind: FailureKind::HostError },
+                }
+            }
             Operation::Sleep { flight, until } => {
                 let sleeping = self.lock().flights.get(&flight).cloned();
                 if let Some(sleeping) = sleeping {

@@ -19,7 +19,7 @@ mod view;
 
 pub use asynchronous::AsyncClient;
 pub use blocking::Client;
-pub use builder::Builder;
+pub use builder::{Builder, Signed};
 pub use clock::Clock;
 pub use file_store::FileStore;
 pub use lease::Token;

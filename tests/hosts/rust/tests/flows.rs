@@ -5,11 +5,13 @@
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hosts_rust::assert_no_secret;
 use hosts_rust::scripted::{API, AUTH, GRANTS, Scripted, Seen, answer, options, options_for, token};
-use remint::client::{Clock, Incoming, TokenOptions};
+use remint::client::{Clock, Incoming, Signed, TokenOptions};
 use remint::event::{AuthorizationUrl, BackchannelRequest, DeviceRequest};
 use remint::{ErrorCode, Family, Secret};
 use serde_json::{Value, json};
@@ -440,3 +442,57 @@ fn an_authorization_request_waits_for_the_metadata_and_is_pushed() {
     assert_eq!(token.access_token.expose(), "T1");
     assert_eq!(provider.at("/token")[0].field("code"), "c0de");
 }
+
+#[test]
+fn a_signed_answer_is_checked_by_the_users_function() {
+    let provider = Scripted::new(|seen| match seen.path() {
+        "/jwks" => answer(200, &json!({"keys": [{"kty": "EC", "crv": "P-256", "x": X, "y": Y, "kid": "k"}]})),
+        _ => token("T1"),
+    });
+    let options = options_for(&json!({
+        "name": "signing",
+        "title": "Signing",
+        "grants": ["authorization_code"],
+        "token": {"endpoint": format!("{AUTH}/token"), "client_auth": ["client_secret_basic"]},
+        "authorization": {"endpoint": format!("{AUTH}/authorize"), "issuer": AUTH},
+        "endpoints": {"jwks": format!("{AUTH}/jwks")},
+        "api_origins": [API],
+    }));
+    let options = options.option("response_mode", "jwt");
+    let refused = options.clone().build(provider.clone()).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::InvalidOption);
+    assert!(refused.message().contains("Builder::verifier"), "{refused}");
+
+    // Nobody here looks at curves: this is the server's signature.
+    let verify = |signed: &Signed| -> Result<bool, ()> {
+        let key: Value = serde_json::from_str(&signed.key).map_err(drop)?;
+        assert_eq!((&*signed.alg, &key["x"], &key["kid"]), ("ES256", &X.into(), &Value::Null));
+        assert!(!format!("{signed:?}").contains(signed.input.expose()));
+        if signed.signature.len() == 64 { Ok(signed.signature == [7; 64]) } else { Err(()) }
+    };
+    let client = options.verifier(verify).build(provider.clone()).unwrap();
+    let redirect_uri = "https://app.example/callback".to_owned();
+    let begun = client.authorization_url(AuthorizationUrl { redirect_uri, ..AuthorizationUrl::default() }).unwrap();
+    let state = begun.url.split(['?', '&']).find_map(|pair| pair.strip_prefix("state=")).unwrap();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let [header, claims] = [
+        json!({"alg": "ES256", "kid": "k"}),
+        json!({"iss": AUTH, "aud": "someone", "exp": now + 600, "code": "c0de", "state": state}),
+    ]
+    .map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    let exchange = |signature: String| {
+        let callback = format!("https://app.example/callback?response={header}.{claims}.{signature}");
+        client.exchange(callback, begun.session.clone(), Some("ann"))
+    };
+    // Another's; one that the function can't tell of; one that is no text of bytes.
+    for wrong in [URL_SAFE_NO_PAD.encode([8; 64]), URL_SAFE_NO_PAD.encode([7; 63]), "A".to_owned()] {
+        assert_no_secret(&exchange(wrong).unwrap_err(), &["c0de"]);
+    }
+    assert!(provider.at("/token").is_empty());
+    assert_eq!(exchange(URL_SAFE_NO_PAD.encode([7; 64])).unwrap().access_token.expose(), "T1");
+    assert_eq!(provider.at("/token")[0].field("code"), "c0de");
+}
+
+/// The key of RFC 9449's samples.
+const X: &str = "l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs";
+const Y: &str = "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA";

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use examples_rust::reqwest::{self, Reqwest};
@@ -10,6 +11,7 @@ use examples_rust::ureq::{self, Ureq};
 use hosts_rust::stores::{KEY, LONG, Redis, count_up, counted, keeps_the_contract, until};
 use hosts_rust::{Lane, crowd, distinct};
 use remint::client::{AsyncRedisStore, AsyncStore, Lock, RedisStore, Save, Store, StoreError};
+use remint::notice::Notice;
 use remint::{ErrorCode, Secret};
 use tokio::runtime::Runtime;
 
@@ -150,8 +152,10 @@ fn a_server_that_does_not_answer_may_have_written() {
     }
     // Neither takes a late answer for that of the next command.
     redis.ask::<()>("CLIENT UNPAUSE");
-    until("one of them was carried out", || threads.load(KEY).ok() == Some(Some("late".into())));
-    assert_eq!(tasks.load(KEY).unwrap(), Some("late".into()));
+    until("it answers again", || threads.load(KEY).is_ok() && tasks.load(KEY).is_ok());
+    let found = threads.load(KEY).unwrap();
+    assert!(found == stored || found == Some("late".into()));
+    assert_eq!(tasks.load(KEY).unwrap(), found);
 }
 
 #[test]
@@ -211,11 +215,52 @@ async fn tasks_share_one_token_and_hear_of_each_other_until_they_are_closed() {
 fn a_store_that_is_gone_stops_nobody_and_says_why() {
     let (lane, mut redis) = (Lane::new(), Redis::new());
     redis.kill();
-    let (heard, hears) = std::sync::mpsc::channel();
+    let (heard, hears) = mpsc::channel();
     let options = lane.options("phoenix-wallet").store(store(&redis));
     let client = options.on_store_error(move |error| heard.send(error.to_string()).unwrap());
     client.build(Ureq(ureq::agent())).unwrap().token().unwrap();
     assert_eq!(lane.token_requests(), 1);
     let reason = hears.recv().unwrap();
     assert!(reason.contains("refused"), "{reason}");
+}
+
+#[test]
+fn what_one_invalidates_all_let_go_of() {
+    let (lane, redis) = (Lane::new(), Redis::new());
+    let client = || lane.options("phoenix-wallet").store(store(&redis)).build(Ureq(ureq::agent())).unwrap();
+    let (one, other) = (client(), client());
+    let first = [one.token().unwrap(), other.token().unwrap()];
+    assert_eq!(distinct(&first), 1);
+    until("both hear", || redis.ask::<(String, u32)>("PUBSUB NUMSUB remint:changed").1 == 2);
+    one.invalidate();
+    until("the other lets go of it", || distinct([&first[0], &other.token().unwrap()]) == 2);
+    assert_eq!(distinct(&[one.token().unwrap(), other.token().unwrap()]), 1);
+    assert_eq!(lane.token_requests(), 2);
+}
+
+#[test]
+fn with_keys_the_server_sees_no_token_and_a_wrong_key_is_told() {
+    let (lane, redis) = (Lane::new(), Redis::new());
+    let (heard, hears) = mpsc::channel();
+    let options = || {
+        let heard = heard.clone();
+        let told = move |notice: &Notice| drop(heard.send(serde_json::json!(notice).to_string()));
+        lane.options("phoenix-wallet").store(store(&redis)).on_notice(told)
+    };
+    let client =
+        |keys: &[(&str, [u8; 32])]| options().store_keys(keys.iter().copied()).build(Ureq(ureq::agent())).unwrap();
+    let token = client(&[("old", [1; 32])]).token().unwrap();
+    let names: Vec<String> = redis.ask("KEYS *");
+    let stored: Vec<String> = redis.ask(&format!("HGETALL {}", names[0]));
+    assert_eq!(names.len(), 1);
+    assert!(!stored.concat().contains(token.access_token.expose()) && stored.concat().contains("old"), "{stored:?}");
+    let replaced = client(&[("new", [2; 32]), ("old", [1; 32])]).token().unwrap();
+    assert_eq!(distinct(&[token, replaced]), 1);
+    assert_eq!(lane.token_requests(), 1);
+    let _ = client(&[("old", [3; 32])]).token();
+    let notices: Vec<_> = hears.try_iter().collect();
+    assert!(notices.iter().any(|notice| notice.contains("record_refused")), "{notices:?}");
+    let short = options().store_keys([("short", "AAAA")]).build(Ureq(ureq::agent())).unwrap_err();
+    assert_eq!(short.code(), ErrorCode::InvalidOption);
+    assert!(short.message().contains("store_keys") && !short.message().contains("AAAA"), "{short}");
 }
