@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Union
 
 import aiohttp
 import httpx
 import httpx2
+import redis
+import redis.asyncio
 import remint
 import remint.aiohttp
 import remint.core
 import remint.httpx
 import remint.httpx2
+import remint.redis
 import remint.requests
 import requests
 from aiohttp import ClientMiddlewareType
+from remint.file import FileStore
+from remint.store import AsyncStore, Conflict, Held, Locked, Saved, Store, StoreDown
 from requests.auth import AuthBase
 
 
@@ -81,6 +86,51 @@ def libraries(client: remint.Client) -> None:
     httpx.Client(auth=by_httpx, transport=remint.httpx.Transport()).get("https://api.example")
     httpx2.Client(auth=by_httpx2, transport=remint.httpx2.Transport(httpx2.HTTPTransport(retries=1)))
     remint.Client("personify", http=remint.requests.transport(requests.Session()), tenant_id="t")
+
+
+class Own:
+    """A store of the user's own."""
+
+    def load(self, key: str) -> Optional[str]:
+        return key
+
+    def lock(self, key: str, owner: str, ttl: float) -> Union[Locked, Held]:
+        return Locked() if ttl else Held(retry_in=1, record=key + owner)
+
+    def save(self, key: str, expect: Optional[str], record: str, ttl: float, unlock: Optional[str]) -> Union[Saved, Conflict]:
+        if expect is None:
+            raise StoreDown("out of order")
+        return Conflict(key) if unlock else Saved()
+
+
+class Awaited:
+    async def load(self, key: str) -> Optional[str]:
+        return key
+
+    async def lock(self, key: str, owner: str, ttl: float) -> Union[Locked, Held]:
+        return Own().lock(key, owner, ttl)
+
+    async def save(self, key: str, expect: Optional[str], record: str, ttl: float, unlock: Optional[str]) -> Union[Saved, Conflict]:
+        return Own().save(key, expect, record, ttl, unlock)
+
+
+def stores(key: bytes) -> list[object]:
+    of_threads: list[Store] = [
+        FileStore("/var/lib/app/tokens"),
+        remint.redis.RedisStore(redis.Redis(host="localhost", socket_timeout=1), prefix="app:"),
+        remint.redis.RedisStore(redis.RedisCluster(host="localhost"), insecure_plaintext=True),
+        Own(),
+    ]
+    of_tasks: list[AsyncStore] = [
+        remint.redis.AsyncRedisStore(redis.asyncio.Redis(host="localhost")),
+        remint.redis.AsyncRedisStore(lambda: redis.asyncio.RedisCluster(host="localhost"), prefix="app:"),
+        Awaited(),
+    ]
+    clients: list[object] = []
+    for store in of_threads:
+        clients.append(remint.Client("acme", store=store, store_keys=[{"id": "2026-11", "key": key}, {"id": "2026-10", "key": "base64url"}]))
+        clients.append(remint.AsyncClient("acme", store=store))
+    return clients + [remint.AsyncClient("acme", store=awaited) for awaited in of_tasks]
 
 
 def errors(client: remint.Client) -> Optional[float]:
