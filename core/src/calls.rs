@@ -191,6 +191,8 @@ impl Core {
         self.discard(key);
         turn.notice(NoticeKind::Rejected(refused), Some(key), None);
         turn.step.withdraw.push(Withdraw { key: Some(key), generation: Some(refused) });
+        let owner = self.cache.owner(&key);
+        self.note(owner, turn);
         verdict
     }
 }

@@ -273,7 +273,7 @@ impl Core {
             return Ok(self.use_api_token(ask, key, secret.clone(), now));
         }
         self.join_owner(key, &ask.want)?;
-        if !ask.force && self.is_look_due(key, now) {
+        if self.is_look_due(key, now) {
             let flight = self.take_off(key, Work::look(ask), None, turn);
             return Ok(Answer::Wait { flight, until: deadline });
         }

@@ -605,7 +605,7 @@ impl Core {
             };
         if let Some(shared) = self.cache.shared_mut(&owner) {
             shared.generation = shared.generation.max(theirs.as_ref().map_or(0, |theirs| theirs.generation));
-            shared.stored = Some(there);
+            shared.stored = Some(there.clone());
         }
         if ours_succeeds && saves < TRIES {
             if let Some(flight) = self.flights.get_mut(&id) {
@@ -616,6 +616,14 @@ impl Core {
         }
         turn.notice(NoticeKind::StoreConflict, Some(key), Some(id));
         self.release(id, turn);
+        if !self.config.grant.needs_a_person()
+            && self.merge(owner, Some(there), turn).is_ok()
+            && self.left(&key, turn) > 0
+        {
+            // The fleet has a later token than ours: one is enough.
+            self.settle(id, None, turn);
+            return;
+        }
         self.hand_out(id, turn);
     }
 
