@@ -201,8 +201,11 @@ public class Builder internal constructor(profile: String) {
      * The keys that records of the store are encrypted with: the first one writes, all of them read, so that a key can be replaced without a pause.
      * Without any, whoever reads the store has the tokens.
      */
-    public fun storeKeys(vararg storeKeys: StoreKey): Builder =
-        variable("store_keys", storeKeys.map { mapOf("id" to it.id, "key" to it.key) })
+    public fun storeKeys(vararg storeKeys: StoreKey): Builder {
+        // Nobody who names the option wants records in the clear.
+        if (storeKeys.isEmpty()) throw misuse("the option `storeKeys` is empty: give a key, or leave the option out")
+        return variable("store_keys", storeKeys.map { mapOf("id" to it.id, "key" to it.key) })
+    }
 
     /** Called with each notice: what happened, never a secret. It must not block; what it throws is logged. */
     public fun onNotice(onNotice: Consumer<Notice>): Builder = apply { this.onNotice = onNotice }

@@ -10,7 +10,9 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
 import org.junit.jupiter.api.Test;
 
 /** How the package looks from Java. Other packages see no more than this class uses. */
@@ -73,6 +75,49 @@ class JavaExampleTest {
             UsageException none = assertThrows(UsageException.class, () -> wallet.authorizationUrlBlocking("https://app.example.com/callback"));
             assertEquals("usage", none.getFamily());
         }
+    }
+
+    /** A store of a user's own, in memory. */
+    private static final class Shelf implements Store {
+        private final Map<String, String> records = new ConcurrentHashMap<>();
+
+        @Override
+        public String load(String key) {
+            return records.get(key);
+        }
+
+        @Override
+        public LockResult lock(String key, String owner, Duration ttl) {
+            return owner.isEmpty() ? new Held(ttl, records.get(key)) : new Locked(records.get(key));
+        }
+
+        @Override
+        public SaveResult save(String key, String expect, String record, Duration ttl, String unlock) {
+            String stored = records.get(key);
+            if (!Objects.equals(stored, expect)) return new Conflict(stored);
+            records.put(key, record);
+            return new Saved();
+        }
+    }
+
+    @Test
+    void aStoreAndItsKeys() {
+        Shelf shelf = new Shelf();
+        StoreKey key = new StoreKey("2026-11", new byte[32]);
+        for (int process = 0; process < 2; process++) {
+            try (Client wallet = Client.builder("phoenix-wallet").clientId("id").clientSecret("s3cret").store(shelf).storeKeys(key)
+                    .http(request -> CompletableFuture.completedFuture(answer(notices.size()))).onNotice(notice -> notices.add(notice.getName())).build()) {
+                assertEquals("T0", wallet.tokenBlocking().getAccessToken());
+                wallet.renewBlocking(null, null);
+            }
+        }
+        assertEquals(1, notices.stream().filter("fetched"::equals).count(), notices.toString());
+        assertFalse(shelf.records.toString().contains("T0"));
+    }
+
+    private static HttpResponse answer(int count) {
+        byte[] body = ("{\"access_token\":\"T" + count + "\",\"token_type\":\"Bearer\",\"expires_in\":3600}").getBytes(StandardCharsets.UTF_8);
+        return new HttpResponse(200, Map.of("content-type", List.of("application/json")), body);
     }
 
     @Test

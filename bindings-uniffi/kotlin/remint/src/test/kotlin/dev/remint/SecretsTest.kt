@@ -6,6 +6,7 @@ import dev.remint.TestServer.Companion.token
 import dev.remint.core.Adopt
 import dev.remint.core.Answer
 import dev.remint.core.Backchannel
+import dev.remint.core.ClientInformation
 import dev.remint.core.Event
 import dev.remint.core.Flow
 import dev.remint.core.Header
@@ -15,6 +16,7 @@ import dev.remint.core.Operation
 import dev.remint.core.Pending
 import dev.remint.core.Poll
 import dev.remint.core.Provision
+import dev.remint.core.RegistrationRequest
 import dev.remint.core.Revoke
 import dev.remint.core.Secret
 import dev.remint.core.SecretBytes
@@ -80,6 +82,9 @@ class SecretsTest {
             Answer.Authorization("https://a.example/", secret), Operation.Send("o", "f", request, null, 1, 2),
             Operation.Provide("o", "f", Provision.Rotated(null, secret), 1), StoreCommand.Save(secret, secret, 1, null),
             TokenRequest.Code(secret, "https://a.example/", secret), TokenRequest.Refresh(secret, null),
+            RegistrationRequest.Register(secret, secret, null), RegistrationRequest.Read("https://a.example/c", secret),
+            RegistrationRequest.Update("https://a.example/c", secret, null, secret, secret), RegistrationRequest.Delete("https://a.example/c", secret),
+            ClientInformation("id", secret, null, null, secret, "https://a.example/c", "{}"), Operation.Verify("o", "f", "{}", "ES256", secret, "AA", 1),
             Step(Answer.Use(lease), listOf(), listOf(), listOf(), listOf()),
         )
         for (record in records) {

@@ -4,6 +4,7 @@ import dev.remint.core.Secret
 import dev.remint.core.StoreCommand
 import dev.remint.core.StoreResult
 import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertFalse
 import org.junit.jupiter.api.Assertions.assertNotNull
 import org.junit.jupiter.api.Assertions.assertNull
 import org.junit.jupiter.api.Assertions.assertSame
@@ -74,7 +75,7 @@ class StoreTest {
             clock(SystemClock)
             store(Shelf(failure = failure))
         }.withSubject("ann", "R1")
-        val unavailable = thrown<TransportException> { person.tokenBlocking(timeout = Duration.ofMillis(300)) }
+        val unavailable = thrown<TransportException> { person.tokenBlocking(timeout = Duration.ofSeconds(30)) }
         assertEquals("store_unavailable", unavailable.code)
         assertSame(failure, unavailable.cause)
         server.answer = { TestServer.completed(TestServer.json(401, """{"error":"invalid_client"}""")) }
@@ -97,6 +98,7 @@ class StoreTest {
         assertNull(one.peek())
         assertEquals("T1", one.tokenBlocking().accessToken)
         assertTrue(store.commands.size > asked)
+        assertEquals(1, server.count)
     }
 
     @Test
@@ -136,6 +138,20 @@ class StoreTest {
         assertTrue(store.hasSubscribers(1))
         assertTrue((1..200).any { System.gc(); Thread.sleep(5); gone.get() == null })
         store.tell("k")
+    }
+
+    @Test
+    fun `records are encrypted with the keys of the option, and what they are is checked`() {
+        val store = Shelf()
+        val key = StoreKey("2026-11", ByteArray(32) { 7 })
+        assertEquals("T1", client(server, clock) { store(store); storeKeys(key) }.tokenBlocking().accessToken)
+        assertEquals("T1", client(server, clock) { store(store); storeKeys(StoreKey("2026-12", "A".repeat(43)), key) }.tokenBlocking().accessToken)
+        assertEquals(1, server.count)
+        assertFalse(store.records.values.any { "T1" in it }, "a record shows its token")
+        val short = thrown<UsageException> { client(server, clock) { store(store); storeKeys(StoreKey("2026-11", ByteArray(16))) } }
+        assertEquals("invalid_option", short.code)
+        assertTrue("storeKeys" in short.message!!, short.message)
+        assertEquals("invalid_option", thrown<UsageException> { client(server, clock) { store(store); storeKeys() } }.code)
     }
 
     // A function of its own, whose frame does not keep the client.

@@ -71,13 +71,13 @@ public class LettuceStore private constructor(
         val messages = connecting(connectPubSub)
         messages.addListener(Messages())
         messages.async().subscribe(channel)
-        return AutoCloseable { messages.closeAsync() }
+        return AutoCloseable { messages.close() }
     }
 
     override fun close() {
         super.close()
         opening.withLock {
-            connection?.closeAsync()
+            connection?.close()
             connection = null
         }
     }
