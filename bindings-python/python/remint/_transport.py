@@ -79,16 +79,17 @@ class Transport:
         headers = {"host": url.netloc, "accept-encoding": "identity", "connection": "close", **dict(request["headers"])}
         if self._proxy is not None and url.scheme == "http":
             target, headers = request["url"], {**headers, **self._credentials()}
-        connection.request(request["method"], target, request.get("body"), headers)
+        body = request.get("body")
+        connection.request(request["method"], target, None if body is None else body.encode(), headers)
         response = connection.getresponse()
-        body = bytearray()
-        while len(body) <= cap and (chunk := response.read(min(65536, cap + 1 - len(body)))):
-            body += chunk
-        if len(body) > cap:
+        answer = bytearray()
+        while len(answer) <= cap and (chunk := response.read(min(65536, cap + 1 - len(answer)))):
+            answer += chunk
+        if len(answer) > cap:
             raise Failure("too_large")
         if response.length:
             raise Failure("maybe_sent", HTTPException("the answer ended early"))
-        return response.status, response.getheaders(), bytes(body)
+        return response.status, response.getheaders(), bytes(answer)
 
     def _connect(self, url: SplitResult, deadline: _Deadline) -> _Stream:
         to, secure = self._proxy or url, url.scheme == "https"

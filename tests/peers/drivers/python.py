@@ -17,6 +17,7 @@ import redis.cluster
 import redis.retry
 import redis.sentinel
 import remint
+import remint.core
 import remint.httpx as httpx_adapter
 import remint.redis
 import remint.requests as requests_adapter
@@ -116,6 +117,10 @@ class Driver:
         self.notices[name] = []
         kind = remint.AsyncClient if ASYNC else remint.Client
         self.clients[name] = kind(profile, on_notice=self.notices[name].append, **options)
+
+    def register(self, profile, options, request):
+        ca = options.pop("ca", None)
+        return remint.core.register(remint.core.Registrar({"profile": profile, **options}), request, ca=ca)
 
     async def token(self, client, **arguments):
         return shown(await settled(self.clients[client].token(**arguments)))
