@@ -70,8 +70,8 @@ public final class Client: Sendable {
         providers.clientSecret = provider
         let host = Host(
             http: http, clock: SystemOrTestClock(test: configuration.clock), random: configuration.random,
-            providers: providers, store: configuration.store, onStoreError: configuration.onStoreError,
-            onNotice: configuration.onNotice)
+            providers: providers, store: configuration.store, verifier: configuration.verifier,
+            onStoreError: configuration.onStoreError, onNotice: configuration.onNotice)
         driver = Driver(
             core: core, host: host, keys: configuration.keys, certificate: configuration.certificateThumbprint)
         view = View()

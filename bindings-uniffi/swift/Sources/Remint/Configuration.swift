@@ -110,6 +110,17 @@ public struct Configuration: Sendable {
     /// Whether authorization requests are signed (RFC 9101), with ``signingKey``.
     public var requestObject: Bool?
 
+    /// How the answer to an authorization request comes back: `query`, `form_post`, or signed (JARM), `jwt`, `query.jwt` or
+    /// `form_post.jwt`. The profile's own way unless given.
+    public var responseMode: String?
+
+    /// What signs such answers: `RS256`, `PS256`, `ES256`, `ES384`, `EdDSA`, or `HS256` for the client secret. Any that the
+    /// server's keys allow unless given, but never `HS256`.
+    public var authorizationSignedResponseAlgorithm: String?
+
+    /// Checks the signatures of such answers, by swift-crypto or the Security framework.
+    public var verifier: Verifier?
+
     /// The name by which the cache tells credentials apart whose secret is a function; `client_secret` unless given.
     public var credentialName: String?
 
@@ -231,7 +242,8 @@ extension Configuration {
         "assertion_provided": "assertion", "assertion_issuer": "assertionIssuer",
         "assertion_subject": "assertionSubject", "assertion_claims": "assertionClaims",
         "authorization_details": "authorizationDetails", "pushed_authorization": "pushedAuthorization",
-        "request_object": "requestObject", "authorization_url": "authorizationURL", "credential_name": "credentialName",
+        "request_object": "requestObject", "response_mode": "responseMode",
+        "authorization_signed_response_alg": "authorizationSignedResponseAlgorithm", "authorization_url": "authorizationURL", "credential_name": "credentialName",
         "redirect_uri": "redirectURI", "store_keys": "storeKeys",
         "api_origins": "apiOrigins",
         "allow_loopback_http": "allowLoopbackHTTP", "request_timeout": "requestTimeout", "aside": "backgroundRefresh",
@@ -272,6 +284,8 @@ extension Configuration {
         options["authorization_details"] = authorizationDetails
         options["pushed_authorization"] = pushedAuthorization
         options["request_object"] = requestObject
+        options["response_mode"] = responseMode
+        options["authorization_signed_response_alg"] = authorizationSignedResponseAlgorithm
         options["audience"] = audience.isEmpty ? nil : audience
         options["resource"] = resource.isEmpty ? nil : resource
         options["redirect_uri"] = redirectURI
@@ -301,6 +315,10 @@ extension Configuration {
             throw RemintError.misuse(
                 "option `certificateThumbprint` needs a `transport` that presents the certificate: `URLSession` presents none"
             )
+        }
+        if responseMode?.hasSuffix("jwt") == true, authorizationSignedResponseAlgorithm != "HS256", verifier == nil {
+            throw RemintError.misuse(
+                "option `responseMode` asks for signed answers, and nothing checks their signatures: give a `verifier`")
         }
         if urlSession != nil, transport != nil {
             throw RemintError.misuse("option `urlSession` is for the default transport: leave it out, or `transport`")

@@ -82,6 +82,7 @@ struct Host: Sendable {
     let random: (@Sendable (Int) -> Data)?
     let providers: Providers
     let store: (any Store)?
+    let verifier: Verifier?
     let onStoreError: OnStoreError?
     let onNotice: OnNotice?
 }
@@ -518,9 +519,15 @@ final class Driver: Sendable {
                 let signature = try await key.sign(Data(input.utf8), algorithm)
                 return .signed(op: op, signature: signature.base64URL)
             }
-        case .verify(let op, let flight, _, _, _, _, let until):
-            run(op, flight, until) {
-                throw RemintError.misuse("no option of this client leads to a signature that could be checked")
+        case .verify(let op, let flight, let key, let algorithm, let input, let signature, let until):
+            run(op, flight, until) { [host] in
+                guard let verify = host.verifier else {
+                    throw RemintError.misuse("there is no `verifier` that could check a signature of the server's")
+                }
+                guard let signature = Data(base64URL: signature) else { return .verified(op: op, valid: false) }
+                let signed = ServerSignature(
+                    algorithm: algorithm, jwk: key, input: Data(input.expose().utf8), signature: signature)
+                return .verified(op: op, valid: try await verify(signed))
             }
         }
     }
@@ -641,6 +648,14 @@ extension Data {
             }
         }
         return String(decoding: Array(digits), as: UTF8.self)
+    }
+
+    /// The bytes of such a text; nil if it is none.
+    init?(base64URL text: String) {
+        guard !text.contains(where: { "+/=".contains($0) }) else { return nil }
+        let padded = text + String(repeating: "=", count: (4 - text.utf8.count % 4) % 4)
+        self.init(
+            base64Encoded: String(padded.map { $0 == "-" ? "+" : $0 == "_" ? "/" : $0 }))
     }
 }
 

@@ -103,3 +103,27 @@ extension NamedKey {
         self.init(name: name) { input, _ in try await key.sign(input) }
     }
 }
+
+/// What a server has signed: its answer to an authorization request (JARM section 2.2).
+public struct ServerSignature: Sendable {
+    /// `RS256`, `PS256`, `ES256`, `ES384` or `EdDSA` (RFC 7518 section 3.1).
+    public let algorithm: String
+
+    /// The server's public key: a JWK as JSON text, with the members of RFC 7638 alone.
+    public let jwk: String
+
+    /// What was signed. There is a code in it.
+    public let input: Data
+
+    /// The raw signature: for ECDSA r and s (RFC 7518 section 3.4).
+    public let signature: Data
+}
+
+/// Whether a signature is one of that key over that input. A key or a signature that is malformed is `false`, and no error.
+public typealias Verifier = @Sendable (ServerSignature) async throws -> Bool
+
+extension ServerSignature: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    public var description: String { "ServerSignature(\(algorithm))" }
+    public var debugDescription: String { description }
+    public var customMirror: Mirror { Mirror(self, children: ["algorithm": algorithm], displayStyle: .struct) }
+}

@@ -211,4 +211,53 @@ final class FlowTests: XCTestCase {
         XCTAssertEqual(polled?.family, .usage)
         await client.close()
     }
+
+    func testASignedAnswerIsCheckedByTheUsersFunction() async throws {
+        let profile = """
+            {"name": "signing", "title": "Signing", "grants": ["authorization_code"],
+             "token": {"endpoint": "https://login.example/token", "client_auth": ["client_secret_basic"]},
+             "authorization": {"endpoint": "https://login.example/authorize", "issuer": "https://login.example"},
+             "endpoints": {"jwks": "https://login.example/jwks"}, "api_origins": ["https://api.example"]}
+            """
+        let x = "l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs"
+        let jwks = #"{"keys": [{"kty": "EC", "crv": "P-256", "x": "\#(x)", "y": "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA"}]}"#
+        let server = FakeServer { request, _ in
+            request.url.path == "/jwks" ? FakeServer.json(200, jwks) : FakeServer.token("T1")
+        }
+        var configuration = Configuration()
+        configuration.transport = server.transport
+        configuration.responseMode = "jwt"
+        configuration.redirectURI = "https://app.example/callback"
+        XCTAssertThrowsError(try Client(profile, clientID: "me", clientSecret: clientSecret, configuration: configuration)) {
+            XCTAssertTrue($0.localizedDescription.contains("verifier"), $0.localizedDescription)
+        }
+        // Nobody here looks at curves: this is the server's signature.
+        configuration.verifier = { signed in
+            guard signed.algorithm == "ES256", signed.jwk.contains(x) else { throw URLError(.badServerResponse) }
+            return signed.signature == Data(repeating: 7, count: 64)
+        }
+        let client = try Client(profile, clientID: "me", clientSecret: clientSecret, configuration: configuration)
+        let begun = try await client.authorizationURL()
+        let items = URLComponents(url: begun.url, resolvingAgainstBaseURL: false)?.queryItems ?? []
+        let state = items.first { $0.name == "state" }?.value ?? ""
+        let claims: [String: Any] = [
+            "iss": "https://login.example", "aud": "me", "exp": Int(Date().timeIntervalSince1970) + 600, "code": "c0de",
+            "state": state,
+        ]
+        let header = Data(#"{"alg":"ES256"}"#.utf8).base64URL
+        let signed = try header + "." + JSONSerialization.data(withJSONObject: claims).base64URL
+        let callback = { (signature: Data) in "https://app.example/callback?response=\(signed).\(signature.base64URL)" }
+        do {
+            _ = try await client.exchange(
+                callback: callback(Data(repeating: 8, count: 64)), session: begun.session, subject: "ann")
+            XCTFail("another's signature is good")
+        } catch let error as RemintError {
+            XCTAssertFalse("\(error) \(String(reflecting: error))".contains("c0de"))
+        }
+        XCTAssertFalse(server.received.contains { $0.url.path == "/token" })
+        let token = try await client.exchange(
+            callback: callback(Data(repeating: 7, count: 64)), session: begun.session, subject: "ann")
+        XCTAssertEqual(token.accessToken, "T1")
+        XCTAssertEqual(server.received.last?.form["code"], "c0de")
+    }
 }

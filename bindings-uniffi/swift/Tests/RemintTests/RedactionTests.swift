@@ -76,6 +76,9 @@ final class RedactionTests: XCTestCase {
         assertHides(StoreLock.locked(record: "t0ken"), "t0ken")
         assertHides(StoreLock.held(retryIn: .seconds(1), record: "t0ken"), "t0ken")
         assertHides(StoreSave.conflict(record: "t0ken"), "t0ken")
+        let signed = ServerSignature(
+            algorithm: "ES256", jwk: "{}", input: Data("t0ken".utf8), signature: Data("t0ken".utf8))
+        assertHides(signed, "t0ken", "116")
         assertHides(StoreKey(id: "2026-11", base64URL: "t0ken"), "t0ken")
     }
 }
