@@ -211,9 +211,12 @@ export class Registrar {
   readonly #native: NativeRegistrar;
 
   /** `options` are `profile`, the profile's variables, and `allow_loopback_http` and `policy` if need be. */
-  constructor(options: object) {
+  constructor(options: object);
+  /** @internal */
+  constructor(options: object, spell: (failure: Failure) => Failure);
+  constructor(options: object, spell?: (failure: Failure) => Failure) {
     const { Registrar } = native();
-    this.#native = translated(() => new Registrar(json(options)));
+    this.#native = translated(() => new Registrar(json(options)), spell);
   }
 
   /** One request: `{ register: { metadata, initial_access_token, software_statement } }`, `{ read: { registration_client_uri,

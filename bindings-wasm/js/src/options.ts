@@ -266,7 +266,7 @@ function drawn(size: number): Uint8Array {
 }
 
 /** An object of options. What else is given in its place, the core refuses. */
-function isPlain(value: unknown): value is object {
+export function isPlain(value: unknown): value is object {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 

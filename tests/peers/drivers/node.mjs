@@ -9,7 +9,7 @@ import { inspect } from "node:util";
 // The package as a user has it: installed in a project of its own, or wherever Node finds it from here.
 const project = process.env.REMINT_NODE_PROJECT;
 const requireOurs = createRequire(project ? join(project, "package.json") : import.meta.url);
-const { Client, RemintError } = requireOurs("remint");
+const { Client, RemintError, register } = requireOurs("remint");
 const { FileStore } = requireOurs("remint/file");
 const { RedisStore } = requireOurs("remint/redis");
 // What users bring, as the tests of the host have it.
@@ -107,6 +107,15 @@ const verbs = {
     return null;
   },
 
+  async register({ profile, options, request }) {
+    const [[word, members]] = Object.entries(request);
+    if (options.ca) options.ca = readFileSync(options.ca);
+    const client = await register(profile, { [word]: camelCased(members) }, camelCased(options));
+    if (client === undefined) return null;
+    const { clientSecret, registrationAccessToken } = client;
+    return snakeCased({ ...client, clientSecret, registrationAccessToken });
+  },
+
   rotated: ({ client }) => states.get(client).rotated,
   notices: ({ client }) => states.get(client).notices.splice(0),
 
@@ -162,9 +171,12 @@ function derived(client, view) {
 }
 
 function pending(asked) {
+  return { ...snakeCased(asked), session: asked.session, shown: `${inspect(asked)} ${JSON.stringify(asked)}` };
+}
+
+function snakeCased(members) {
   const snakeCase = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-  const members = Object.fromEntries(Object.entries(asked).map(([name, value]) => [snakeCase(name), value]));
-  return { ...members, session: asked.session, shown: `${inspect(asked)} ${JSON.stringify(asked)}` };
+  return Object.fromEntries(Object.entries(members).map(([name, value]) => [snakeCase(name), value]));
 }
 
 function camelCased(options) {
