@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import stat
@@ -22,7 +23,7 @@ import redis.asyncio
 import redis.asyncio.sentinel
 import redis.sentinel
 import remint
-import remint.file
+import remint.redis
 from engines import Cluster, Postgres, Redis, Sentinel, free_port, until
 from remint.file import FileStore
 from remint.redis import LOCK, SAVE, AsyncRedisStore, RedisStore
@@ -334,6 +335,52 @@ def test_clients_that_share_a_store_hear_each_other(engine: Callable[[str], Any]
     until(lambda: heard == [["k"], ["k"]])
     for each in listening:
         each.close()
+
+
+@pytest.mark.parametrize("kind", ["redis", "redis that decodes", "asyncio"])
+def test_a_silent_server_is_asked_for_a_sign_of_life(
+    kind: str, engine: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remint.redis, "SILENCE", 0.4)
+    monkeypatch.setattr(remint.redis, "TICK", 0.1)
+    store, server = make(kind, engine, tmp_path), engine("redis").client()
+    heard: list[str | None] = []
+    listening = store.subscribe(heard.append)
+    until(lambda: server.pubsub_numsub(f"{tmp_path.name}:changed")[0][1] == 1)
+    server.config_resetstat()
+    until(lambda: server.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"] >= 3)
+    # It answers, so nothing was lost; then it doesn't.
+    assert heard == []
+    process = engine("redis").process
+    process.send_signal(signal.SIGSTOP)
+    sleep(2)
+    process.send_signal(signal.SIGCONT)
+    until(lambda: None in heard)
+    listening.close()
+
+
+def test_the_rights_that_the_readme_lists_are_enough(engine: Callable[[str], Any]) -> None:
+    readme = (ROOT / "bindings-python/README.md").read_text()
+    (listed,) = re.findall(r"The client's user needs (.*?), over which", readme, re.DOTALL)
+    commands = {word.lower() for word in re.findall(r"`([A-Z]+)`", listed)}
+    keys, channel = "app:tokens:*", "app:tokens:changed"
+    assert f"`{keys}`" in listed and f"`{channel}`" in listed
+    root = engine("redis").client()
+    rights = ["reset", "on", ">pw", f"~{keys}", f"&{channel}", *(f"+{command}" for command in commands)]
+    root.execute_command("ACL", "SETUSER", "app", *rights)
+    reader, writer = (RedisStore(engine("redis").client(username="app", password="pw"), "app:tokens:") for _ in range(2))
+    heard: list[str | None] = []
+    listening = reader.subscribe(heard.append)
+    until(lambda: root.pubsub_numsub(channel)[0][1] == 1)
+    assert isinstance(writer.lock("k", "a", 5), Locked)
+    assert isinstance(writer.save("k", None, "R", 5, "a"), Saved)
+    assert reader.load("k") == "R"
+    writer.lock("k", "a", 0)
+    until(lambda: heard == ["k"])
+    listening.close()
+    # Nothing more than that: what is not the store's is closed.
+    with pytest.raises(StoreDown):
+        RedisStore(engine("redis").client(username="app", password="pw"), "other:").save("k", None, "R", 5, None)
 
 
 # Files.
