@@ -43,6 +43,7 @@ class Member(Host):
         self.number = number
         self.secrets = set()
         self.clients = 0
+        self.is_killed = False
         self.log = tempfile.TemporaryFile("w+")
         self.answers = queue.Queue()
         self.process = subprocess.Popen(
@@ -75,6 +76,7 @@ class Member(Host):
         self.process.send_signal(signal.SIGCONT)
 
     def kill(self):
+        self.is_killed = True
         self.process.kill()
         self.process.wait(20)
 

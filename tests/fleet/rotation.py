@@ -22,7 +22,7 @@ CLIENT = "web"
 #: Lifetimes of the access token, each ended by the server before its time.
 LIFETIMES = 200
 PROCESSES = 10
-#: Of so many lifetimes one sees a process killed.
+#: In one of so many lifetimes processes are killed, up to half of them at once: as often as not, whoever renews the token is among them.
 KILLS = 6
 
 
@@ -74,7 +74,7 @@ def rotate(world, peer, store, lifetimes, names, slow=True):
     chance = random.Random(peer.name)
     session = Session(world, peer, world.stack)
     if slow:
-        session.wire.most_delay = 0.05
+        session.wire.most_delay = 0.3
     members = world.fleet.mixed(PROCESSES, names)
     options = session.options(store)
     counts = collections.Counter()
@@ -97,7 +97,7 @@ def rotate(world, peer, store, lifetimes, names, slow=True):
         except Refused as refusal:
             return refusal.error
         except AssertionError:
-            if member.is_alive:
+            if not member.is_killed:
                 raise
             return "killed"
 
@@ -106,32 +106,34 @@ def rotate(world, peer, store, lifetimes, names, slow=True):
     sign_in()
     before = peer.counts()["token"]
     last = None
+    trail = collections.deque(maxlen=3)
     for lifetime in range(lifetimes):
         token = held(world, members, session, counts, sign_in)
         assert token != last, f"after {lifetime} lifetimes the ended token is still in use"
         last = token
         peer.forget(token)
         # Whoever dies does so at some moment of the renewal.
-        victim = chance.choice(members) if chance.randrange(KILLS) == 0 else None
+        victims = chance.sample(members, chance.randint(1, PROCESSES // 2)) if chance.randrange(KILLS) == 0 else []
         futures = [world.fleet.pool.submit(use, member) for member in members]
-        if victim:
-            end = time.monotonic() + chance.uniform(0, 0.25)
-            while time.monotonic() < end and not all(future.done() for future in futures):
-                time.sleep(0.002)
+        end = time.monotonic() + chance.uniform(0, 1)
+        while victims and time.monotonic() < end and not all(future.done() for future in futures):
+            time.sleep(0.002)
+        for victim in victims:
             victim.kill()
             counts["processes killed"] += 1
         answers = [future.result() for future in futures]
+        trail.append(([str(victim) for victim in victims], [answer if isinstance(answer, int | str) else answer["code"] for answer in answers]))
         for member, answer in zip(members, answers):
             if answer == 200:
                 counts["calls answered"] += 1
             elif answer == "killed":
                 counts["calls of those who were killed"] += 1
             else:
-                judge(member, answer, counts)
-        if victim:
-            place = members.index(victim)
-            members[place] = world.fleet.replace(victim)
-            begin(members[place])
+                judge(member, answer, counts, trail)
+        for victim, another in zip(victims, world.fleet.each(world.fleet.replace, victims)):
+            assert not isinstance(another, Exception), told(another)
+            members[members.index(victim)] = another
+            begin(another)
     spent = peer.counts()["token"] - before
     signed_in = session.sign_ins - 1
     took = time.monotonic() - started
@@ -145,10 +147,11 @@ def rotate(world, peer, store, lifetimes, names, slow=True):
     return counts, signed_in
 
 
-def judge(member, answer, counts):
+def judge(member, answer, counts, trail=()):
     """A caller without an answer was told why, in one of the ways that a session may end or wait."""
     if isinstance(answer, int):
-        raise AssertionError(f"{member}: the API answered {answer}")
+        said = [f"{notice['notice']} {notice.get('detail') or ''}".strip() for notice in member.notices("ann")]
+        raise AssertionError(f"{member}: the API answered {answer} after the lifetimes (who was killed, answers) {list(trail)}; it said {said}")
     if answer["code"] == "reauthorization_required":
         assert answer["ambiguous"], f"{member}: a person has to sign in, and nobody knows why: {answer}"
         counts["callers told that it is ambiguous"] += 1
