@@ -13,6 +13,7 @@ cargo xtask COMMAND
   test [WHAT…]         run every suite, or those that WHAT names; --list shows them
   vectors --dir DIR    run the vectors found in DIR
   package [WHAT…]      leave what users install in target/packages/ (rust, node, python, kotlin, swift)
+  simulate             play random schedules of a fleet: --schedules N (100000 unless told), --seed S to play some again
   bench                measure us and the peers, print the ratios
   check                the quick one for every edit: format, lints, unit tests
 
@@ -30,6 +31,8 @@ pub struct Options {
     pub hosts: Vec<Host>,
     pub dir: Option<PathBuf>,
     pub list: bool,
+    pub schedules: Option<u64>,
+    pub seed: Option<u64>,
     pub wasm_toolchain: Option<Toolchain>,
     pub yes: bool,
 }
@@ -43,6 +46,8 @@ impl Options {
             hosts: Vec::new(),
             dir: None,
             list: false,
+            schedules: None,
+            seed: None,
             wasm_toolchain: None,
             yes: std::env::var("CI").is_ok_and(|value| value == "true" || value == "1"),
         };
@@ -67,6 +72,8 @@ impl Options {
                     }
                 }
                 "--list" => options.list = true,
+                "--schedules" => options.schedules = Some(number(&name, &value()?)?),
+                "--seed" => options.seed = Some(number(&name, &value()?)?),
                 "--wasm-toolchain" => options.wasm_toolchain = Some(Toolchain::parse(&value()?)?),
                 "--yes" | "-y" => options.yes = true,
                 _ if name.starts_with('-') => bail!("no option `{name}`; see `cargo xtask help`"),
@@ -81,6 +88,11 @@ impl Options {
     pub fn hosts(&self) -> Vec<Host> {
         if self.hosts.is_empty() { Host::ALL.to_vec() } else { self.hosts.clone() }
     }
+}
+
+/// A number, in which people may set thousands apart as in `10_000_000`.
+fn number(option: &str, value: &str) -> Result<u64> {
+    value.replace('_', "").parse().with_context(|| format!("`{option}` is followed by a number, not by `{value}`"))
 }
 
 #[cfg(test)]
@@ -106,6 +118,13 @@ mod tests {
         assert_eq!(options.command, "test");
         assert_eq!(options.words, ["vectors", "node"]);
         assert!(options.yes);
+    }
+
+    #[test]
+    fn schedules_are_counted_in_thousands_that_may_be_set_apart() {
+        let options = parse("simulate --schedules 10_000_000 --seed=7").unwrap();
+        assert_eq!((options.schedules, options.seed), (Some(10_000_000), Some(7)));
+        assert!(parse("simulate --seed x").unwrap_err().to_string().contains("`x`"));
     }
 
     #[test]

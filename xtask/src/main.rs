@@ -19,6 +19,7 @@ mod package;
 mod preflight;
 mod process;
 mod progress;
+mod simulate;
 mod suites;
 mod swift;
 mod tree;
@@ -57,8 +58,9 @@ fn run() -> Result<bool> {
         "check" => check::run(&tree),
         "demo" => demo::run(&tree, &options),
         "package" => package::run(&tree, &options),
+        "simulate" => simulate::run(&tree, &options),
         "test" => suites::run(&tree, &options),
         "vectors" => vectors::run(&tree, &options),
-        other => bail!("no command `{other}`; there are bench, check, demo, package, test and vectors"),
+        other => bail!("no command `{other}`; there are bench, check, demo, package, simulate, test and vectors"),
     }
 }
