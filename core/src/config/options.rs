@@ -409,7 +409,14 @@ impl<'a> Given<'a> {
     pub(super) fn store(&mut self, policy: &Policy) -> Result<Option<StoreConfig>, Error> {
         let keys = match self.take_one("store_keys") {
             None => Vec::new(),
-            Some(field) => field.list()?.into_iter().map(store_key).collect::<Result<Vec<_>, _>>()?,
+            Some(field) => {
+                let place = field.place.clone();
+                let keys = field.list()?.into_iter().map(store_key).collect::<Result<Vec<_>, _>>()?;
+                if keys.is_empty() {
+                    return Err(place.error("is empty, and records would be in the clear: give a key, or leave it out"));
+                }
+                keys
+            }
         };
         if let Some((_, key)) = keys.iter().enumerate().find(|(at, key)| keys.iter().take(*at).any(|k| k.id == key.id))
         {

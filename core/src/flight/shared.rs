@@ -3,6 +3,7 @@
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::mem;
 
 use crate::cache::{Held, Key, Refresh, RefreshState, Trouble};
 use crate::clock::Now;
@@ -71,9 +72,9 @@ impl Core {
         }
         let Some(record) = record else { return Ok(()) };
         let Some(shared) = self.cache.shared_mut(&owner) else { return Ok(()) };
-        for fingerprint in &record.rejected {
-            remember(&mut shared.rejected, fingerprint.clone());
-        }
+        // Theirs first: what we know and they don't yet is the newest.
+        let ours = mem::replace(&mut shared.rejected, record.rejected.clone());
+        ours.into_iter().for_each(|name| remember(&mut shared.rejected, name));
         self.heed_rejections(owner, &record.rejected, turn);
         self.merge_refresh_token(owner, &record, turn);
         for key in self.sharing(owner) {
