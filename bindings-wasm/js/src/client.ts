@@ -1,7 +1,7 @@
 import type { ClientCertificate } from "./certificate.js";
 import { type Answer, Core, type Done, type Verdict, type Wait } from "./core.js";
 import { Driver, NO_LEASE, type OnRotated, type View, type Want } from "./driver.js";
-import { type Failure, inCamelCase, misuse, toCamelCase, toError } from "./errors.js";
+import { inCamelCase, misuse, toCamelCase, toError } from "./errors.js";
 import { call } from "./fetch.js";
 import { type ClientOptions, readOptions, toScope, toSigners } from "./options.js";
 import { type BackchannelAuthentication, type DeviceAuthorization, begun } from "./pending.js";
@@ -251,9 +251,9 @@ export class Client {
     return { url: done.url!, headers: Object.fromEntries(done.headers) };
   }
 
-  /** Forgets the access token: the next caller gets another. */
+  /** Forgets the access token: the next caller gets another. Resolves when a shared store knows it, too, or has failed. */
   async invalidate(): Promise<void> {
-    this.#handle({ invalidate: { want: this.#view.want } });
+    answered(await this.#driver.complete({ invalidate: { want: this.#view.want } }));
   }
 
   /** Refuses new work. Resolves when what was under way has ended. */
@@ -308,13 +308,17 @@ export class Client {
   }
 
   #handle<A extends Answer>(event: object): A {
-    const answer = this.#driver.handle(event) as A | Failure;
-    if (typeof answer === "object" && "fail" in answer) throw toError(inCamelCase(answer));
-    return answer as A;
+    return answered(this.#driver.handle(event)) as A;
   }
 }
 
 const STATIC = { name: "static", title: "A token that is there already", grants: ["api_token"], api_token: { scheme: "Bearer" } };
+
+/** What the core says, unless it says no. */
+function answered(answer: Answer | undefined): Answer | undefined {
+  if (typeof answer === "object" && "fail" in answer) throw toError(inCamelCase(answer));
+  return answer;
+}
 
 /** TypeScript says so too, and JavaScript doesn't. */
 function check(name: string, value: unknown, type: "boolean" | "function" | "number" | "string"): void {

@@ -101,6 +101,14 @@ export class Driver {
     return this.#follow(this.#core.handle(event, this.#now(), this.#host.random(32)));
   }
 
+  /** The same, and waits for the end of what that begins. */
+  async complete(event: object): Promise<Answer | undefined> {
+    const before = new Set(this.#running);
+    const answer = this.handle(event);
+    await Promise.all([...this.#running].filter((running) => !before.has(running)));
+    return answer;
+  }
+
   /** The lease that may be answered from now. This is the whole hot path. */
   fresh({ lease }: View): Lease | undefined {
     const { clock, ticks } = this.#host;
@@ -316,14 +324,15 @@ export class Driver {
     const controller = "sign" in operation ? undefined : new AbortController();
     const fail = (kind: FailureKind) => this.handle({ failed: { op, kind } });
     let overdue = false;
+    let leave = () => {};
     const cancel = this.#at(until, () => {
       overdue = true;
       fail("timeout");
       controller?.abort(new TransportFailure("timeout"));
       // What comes late is of use, but a store may never answer.
-      if ("store" in operation) this.#running.delete(running);
+      if ("store" in operation) leave();
     }, false);
-    const running: Promise<void> = work(controller?.signal)
+    const ended = work(controller?.signal)
       .finally(cancel)
       .then(
         // Late or not: there may be a new refresh token in it.
@@ -334,8 +343,9 @@ export class Driver {
           this.#blame(flight, error);
           fail(kindOf(error));
         },
-      )
-      .finally(() => this.#running.delete(running));
+      );
+    const bounded = "store" in operation ? Promise.race([ended, new Promise<void>((resolve) => (leave = resolve))]) : ended;
+    const running = bounded.finally(() => this.#running.delete(running));
     this.#running.add(running);
   }
 

@@ -1,9 +1,9 @@
 /** A store in Redis or Valkey, through a client of yours: node-redis or ioredis. */
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { clearTimeout, setTimeout } from "node:timers";
 import { misuse } from "./errors.js";
-import { LOCK, SAVE } from "./scripts.js";
+import { LOCK, SAVE, type Script } from "./scripts.js";
 import { type Conflict, type Held, type Locked, type Saved, type Store, StoreDown, type Subscription } from "./store.js";
 
 /** As much of node-redis (5 or later) as is used here: a client, a pool, a cluster or a sentinel. */
@@ -90,16 +90,15 @@ export class RedisStore implements Store {
     return `${this.#prefix}changed`;
   }
 
-  #run(script: string, key: string, words: string[], signal: AbortSignal | undefined): Promise<unknown[]> {
+  #run({ sha, text }: Script, key: string, words: string[], signal: AbortSignal | undefined): Promise<unknown[]> {
     return this.#ask(signal, async () => {
       const name = this.#prefix + key;
-      const sha = createHash("sha1").update(script).digest("hex");
       try {
         return await this.#redis.run("sha", sha, name, words, signal);
       } catch (error) {
         // Redis was restarted, or never saw it.
         if (!messageOf(error).startsWith("NOSCRIPT")) throw error;
-        return await this.#redis.run("text", script, name, words, signal);
+        return await this.#redis.run("text", text, name, words, signal);
       }
     });
   }
@@ -280,9 +279,9 @@ function ioRedis(client: any): Redis {
       const nodes: any[] = client.isCluster ? client.nodes() : [client];
       const node = nodes[Math.floor(Math.random() * nodes.length)];
       if (node === undefined) throw new Error("no node of the cluster is known yet");
-      const once = () => null;
-      const alone = { lazyConnect: true, autoResubscribe: false, enableOfflineQueue: true, retryStrategy: once, sentinelRetryStrategy: once };
-      const own = node.duplicate({ ...alone, reconnectOnError: null });
+      const notAgain = () => null;
+      const alone = { lazyConnect: true, autoResubscribe: false, enableOfflineQueue: true, reconnectOnError: null };
+      const own = node.duplicate({ ...alone, retryStrategy: notAgain, sentinelRetryStrategy: notAgain });
       const end = () => {
         client.off("end", over);
         own.disconnect();

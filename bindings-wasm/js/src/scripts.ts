@@ -1,7 +1,18 @@
 // What Redis runs: the same text in every language, so that it is in the server once.
+import { createHash } from "node:crypto";
+
+/** A script, and what Redis knows it by. */
+export interface Script {
+  readonly text: string;
+  readonly sha: string;
+}
+
+function script(text: string): Script {
+  return { text, sha: createHash("sha1").update(text).digest("hex") };
+}
 
 /** Takes, extends or gives back a lease. */
-export const LOCK = `\
+export const LOCK = script(`\
 -- Takes, extends or (ttl 0) gives back the lease of one record.
 -- KEYS: the record's hash: \`r\` record, \`o\` the lease's owner, \`u\` its end in ms of this server's clock.
 -- ARGV: owner; ttl in ms.
@@ -25,10 +36,10 @@ if redis.call('PTTL', KEYS[1]) < ttl then
   redis.call('PEXPIRE', KEYS[1], ttl)
 end
 return {1, 0, held[1]}
-`;
+`);
 
 /** Writes a record if another is what it has to be. */
-export const SAVE = `\
+export const SAVE = script(`\
 -- Writes a record if the one that is stored is the one that the writer has seen.
 -- KEYS: the record's hash, see lock.lua.
 -- ARGV: the text that must be stored now, empty: nothing; record; ttl in ms; the owner whose lease ends with this, or empty;
@@ -50,4 +61,4 @@ redis.call('PEXPIRE', KEYS[1], life)
 -- Who may not publish has saved all the same: others then see it a little later.
 redis.pcall('PUBLISH', ARGV[5], ARGV[6])
 return {1}
-`;
+`);

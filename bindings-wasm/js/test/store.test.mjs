@@ -90,6 +90,22 @@ test("what another client writes is heard, and taken at the next question", asyn
   assert.deepEqual([one.listeners.size, other.listeners.size], [1, 0]);
 });
 
+test("when `invalidate` resolves, no other process finds the token", async () => {
+  const shared = new Map();
+  const slow = new MemoryStore(shared);
+  const save = slow.save.bind(slow);
+  slow.save = async (...words) => {
+    await quiet();
+    return save(...words);
+  };
+  const { client } = world({ store: slow });
+  await client.token();
+  await client.invalidate();
+  const { client: late, requests } = world({ store: new MemoryStore(shared), answer: () => tokenAnswer("new") });
+  assert.equal((await late.token()).accessToken, "new");
+  assert.equal(requests.length, 1);
+});
+
 test("with keys, nothing that is stored is readable", async () => {
   const key = randomBytes(32);
   for (const storeKeys of [[{ id: "a", key }], [{ id: "a", key: key.toString("base64url") }], [{ id: "a", key: new Uint8Array(key) }]]) {
