@@ -1,5 +1,6 @@
 """A cold start and many lifetimes: one token request for the whole fleet."""
 
+import collections
 import time
 
 from cases import case, fine, make, no_401, requests, shared
@@ -109,6 +110,8 @@ def _(world):
     took = time.monotonic() - started
     asked = requests(corner)
     assert asked >= LIFETIMES, f"only {asked} tokens in {took:.0f} s"
+    trouble = collections.Counter(notice["notice"] for member in members for notice in member.notices())
+    world.say(f"notices: {', '.join(f'{name} {count}' for name, count in sorted(trouble.items()))}")
     order = corner.numbers(sum(histories, []))
     at = 0
     for member, history in zip(members, histories):

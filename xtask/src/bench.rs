@@ -4,6 +4,7 @@
 use anyhow::Result;
 
 use crate::{
+    authority,
     cli::Options,
     hosts::Host,
     install, maven,
@@ -17,6 +18,9 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
     let hosts = options.hosts();
     let mut needs = vec![Need::Disk(4)];
     hosts.iter().for_each(|host| needs.extend(Need::of(*host, options)));
+    // Who runs the processes of a fleet is Python, whatever they are written in.
+    let is_fleet = hosts.contains(&Host::Python);
+    needs.extend(is_fleet.then_some(Need::Redis));
     preflight::run(tree, options, &needs)?;
 
     let mut results = Vec::new();
@@ -40,6 +44,22 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
         let products = [SWIFT, "SizeWith", "SizeWithout"];
         steps.extend(products.map(|product| swift::build_step(tree, "tests", product, Configuration::Release)));
     }
+    if is_fleet {
+        steps.extend(install::folder_steps(tree, Host::Python, PEERS));
+        if hosts.contains(&Host::Node) {
+            steps.extend(install::folder_steps(tree, Host::Node, "tests/hosts/node"));
+        }
+        if hosts.contains(&Host::Kotlin) {
+            steps.push(maven::module_step(tree, "tests/peers/drivers/kotlin"));
+        }
+        if hosts.contains(&Host::Swift) {
+            steps.push(swift::build_step(tree, "tests", "PeersSwift", Configuration::Debug));
+        }
+        steps.push(Step::new("fleet", "its drivers and its authority", |log| {
+            log.run(tree.cargo().args(["build", "--quiet", "--package", "authority", "--package", "peers-rust"]))?;
+            Ok(Outcome::Made("built".to_owned()))
+        }));
+    }
     let mut measure = Step::new("measure", "nothing else should run meanwhile", |log| {
         for host in &hosts {
             let mut command = match host {
@@ -58,6 +78,12 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
                 Host::Swift => swift::command(tree, swift::executable(tree, "tests", SWIFT, Configuration::Release))?,
             };
             results.push(log.read(&mut command)?);
+        }
+        if is_fleet {
+            let names: Vec<&str> = hosts.iter().map(|host| host.name()).collect();
+            let mut command = install::interpreter(tree, Host::Python, PEERS)?;
+            command.args(["tests/fleet/run.py", "--figures", "--hosts", &names.join(",")]);
+            results.push(log.read(command.env("REMINT_AUTHORITY", authority::program(tree)))?);
         }
         Ok(Outcome::Made(format!("{} languages", hosts.len())))
     });
@@ -79,3 +105,5 @@ fn folder(host: Host) -> &'static str {
 }
 
 const SWIFT: &str = "BenchSwift";
+/// What the drivers in Python need.
+const PEERS: &str = "tests/peers";

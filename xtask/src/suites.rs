@@ -132,6 +132,13 @@ const SUITES: &[Suite] = &[
         .taking_hosts()
         .packages(PEERS_PACKAGES)
         .builds(PEERS_BUILDS),
+    // Processes that share their tokens, in Redis and in a folder.
+    Suite::new("fleet", Report::Plain, Program::Python("tests/peers", "tests/fleet/run.py"))
+        .with(&[Host::Node, Host::Kotlin, Host::Swift])
+        .taking_hosts()
+        .needing(&[Need::Redis])
+        .packages(PEERS_PACKAGES)
+        .builds(PEERS_BUILDS),
     Suite::new("demo", Report::Plain, Program::Cargo("xtask demo --yes"))
         .with(&[Host::Node, Host::Python, Host::Kotlin, Host::Swift])
         .taking_hosts(),
