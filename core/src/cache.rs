@@ -209,6 +209,8 @@ pub(crate) struct Trouble {
     /// The next attempt, on the boot clock.
     pub(crate) next: i64,
     pub(crate) error: Error,
+    /// The next attempt as another process wrote it, if it is its failure that is heeded: it is heeded once.
+    pub(crate) told: Option<i64>,
 }
 
 /// How a flight ended.

@@ -900,7 +900,7 @@ impl Core {
         let code = flight.work.is_consent();
         if !code {
             self.trouble(key, refusal.verdict, refusal.error.clone(), refusal.retry_after, turn);
-            if matches!(refusal.error.code(), ErrorCode::InvalidGrant | ErrorCode::ReauthorizationRequired) {
+            if is_refusal(&refusal.error) {
                 let trouble = self.cache.find(&key).and_then(|entry| entry.trouble()).cloned();
                 self.share_refusal(owner, trouble.as_ref());
             }
@@ -1031,6 +1031,11 @@ fn lost(kind: FailureKind, server: &str) -> Refusal {
 
 fn flight_reread(flight: Option<&mut Flight>) -> bool {
     flight.is_none_or(|flight| mem::replace(&mut flight.reread, true))
+}
+
+/// Whether it is the refresh token that was refused, and with it all that would come of it.
+pub(crate) fn is_refusal(error: &Error) -> bool {
+    matches!(error.code(), ErrorCode::InvalidGrant | ErrorCode::ReauthorizationRequired)
 }
 
 pub(crate) fn passing(error: Error) -> Refusal {

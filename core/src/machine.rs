@@ -16,7 +16,7 @@ use crate::entropy::{Stream, draw, part};
 use crate::errand::{Errand, Results};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Ask, Event, Renewed, Want};
-use crate::flight::{Flight, Operations, StoreHealth, Work};
+use crate::flight::{Flight, Operations, StoreHealth, Work, is_refusal};
 use crate::jwks::ServerKeys;
 use crate::notice::{Notice, NoticeKind, Reason};
 use crate::proof::Servers;
@@ -350,7 +350,11 @@ impl Core {
         if !rare.views.contains(&key) {
             rare.views.push(key);
         }
-        self.entry_for(key)?.owner = Some(owner);
+        // A refused refresh token is refused for this one, too.
+        let refusal = rare.trouble.clone().filter(|trouble| is_refusal(&trouble.error));
+        let view = self.entry_for(key)?;
+        view.owner = Some(owner);
+        view.trouble = view.trouble.take().or(refusal);
         Ok(())
     }
 
@@ -628,7 +632,7 @@ impl Core {
             self.barred_until = self.barred_until.max(now.boot.saturating_add(pause));
         }
         let next = now.boot.saturating_add(pause);
-        entry.rare().trouble = Some(Trouble { verdict, count, next, error });
+        entry.rare().trouble = Some(Trouble { verdict, count, next, error, told: None });
         turn.notice(NoticeKind::BackingOff(next), Some(key), None);
     }
 

@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::cache::Key;
 use crate::config::StoreKey;
+use crate::error::ErrorCode;
 use crate::notice::Distrust;
 use crate::secret::{Secret, expose};
 
@@ -171,6 +172,12 @@ impl Record {
 
     pub(crate) fn token(&self, key: &Key) -> Option<&StoredToken> {
         self.tokens.get(key)?.token.as_ref()
+    }
+
+    /// What was said of the refresh token itself, whichever token it was to bring.
+    pub(crate) fn refusal(&self) -> Option<&Failure> {
+        let refused = [ErrorCode::InvalidGrant, ErrorCode::ReauthorizationRequired].map(ErrorCode::as_str);
+        self.tokens.values().filter_map(|kept| kept.failure.as_ref()).find(|failure| refused.contains(&&*failure.code))
     }
 
     /// Takes out the tokens that are no good, and remembers which they were.

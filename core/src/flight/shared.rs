@@ -197,7 +197,8 @@ impl Core {
     }
 
     fn merge_token(&mut self, key: Key, record: &Record, turn: &mut Turn<'_>) {
-        let Some(Kept { token, failure }) = record.tokens.get(&key) else { return };
+        let none = Kept::default();
+        let Kept { token, failure } = record.tokens.get(&key).unwrap_or(&none);
         let now = turn.now;
         let owner = self.cache.owner(&key);
         let is_rejected = |core: &Self, token: &Secret| {
@@ -226,15 +227,17 @@ impl Core {
                 return;
             }
         }
-        let Some(failure) = failure else { return };
+        let Some(failure) = failure.as_ref().or_else(|| record.refusal()) else { return };
         // A clock that is ahead must not make a pause longer than it was.
         let longest = failure.pause.clamp(0, self.config.policy.retry_after_max);
         let next = self.our_time(failure.next).saturating_sub(now.wall).clamp(0, longest);
         let next = now.boot.saturating_add(next);
         let Some(entry) = self.cache.find_mut(&key) else { return };
-        if next > now.boot && entry.trouble().is_none_or(|ours| ours.next < next) {
+        let is_news = |ours: &Trouble| ours.next < next && ours.told != Some(failure.next);
+        if next > now.boot && entry.trouble().is_none_or(is_news) {
+            let told = Some(failure.next);
             let verdict = if failure.passing { Verdict::Transient } else { Verdict::Terminal };
-            entry.rare().trouble = Some(Trouble { verdict, count: failure.count, next, error: failure.error() });
+            entry.rare().trouble = Some(Trouble { verdict, count: failure.count, next, error: failure.error(), told });
         }
     }
 
