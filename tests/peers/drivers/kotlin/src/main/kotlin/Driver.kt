@@ -8,11 +8,13 @@ import dev.remint.Notice
 import dev.remint.OnRotated
 import dev.remint.RemintException
 import dev.remint.SigningKey
+import dev.remint.StoreKey
 import dev.remint.Token
 import java.io.ByteArrayOutputStream
 import java.io.NotSerializableException
 import java.io.ObjectOutputStream
 import java.nio.file.Path
+import java.time.Duration
 import java.util.Collections
 import kotlinx.coroutines.runBlocking
 import kotlinx.serialization.json.Json
@@ -23,7 +25,9 @@ import kotlinx.serialization.json.JsonObject
 import kotlinx.serialization.json.JsonPrimitive
 import kotlinx.serialization.json.booleanOrNull
 import kotlinx.serialization.json.contentOrNull
+import kotlinx.serialization.json.double
 import kotlinx.serialization.json.int
+import kotlinx.serialization.json.jsonArray
 import kotlinx.serialization.json.jsonObject
 import kotlinx.serialization.json.jsonPrimitive
 
@@ -47,6 +51,7 @@ private class Held(
 
 private class Driver(private val style: Style) {
     private val clients = mutableMapOf<String, Held>()
+    private val stores = Stores()
 
     suspend fun obey(command: JsonObject): JsonObject = try {
         json("ok" to run(command.text("verb"), command))
@@ -61,7 +66,7 @@ private class Driver(private val style: Style) {
         val held by lazy { clients.getValue(checkNotNull(name) { "`$verb` needs a client" }) }
         return when (verb) {
             "client" -> keep(words)
-            "token" -> about(style.token(held.client, force = words["force"]?.jsonPrimitive?.booleanOrNull ?: false))
+            "token" -> about(style.token(held.client, words["force"]?.jsonPrimitive?.booleanOrNull ?: false, words["timeout"]?.let(::seconds)))
             "tokens" -> style.tokens(held.client, words.getValue("callers").jsonPrimitive.int).map(::about)
             "call" -> style.call(held.client, words.text("url"), words.some("method") ?: "GET", held.tls)
             "authorization_url" -> {
@@ -107,13 +112,19 @@ private class Driver(private val style: Style) {
             }
             "with_subject" -> {
                 val (rotated, onRotated) = saving()
-                val view = held.client.withSubject(words.text("subject"), onRotated, words.text("subject_token"), words.some("actor_token"))
+                val (subject, subjectToken) = words.text("subject") to words.some("subject_token")
+                val view = if (subjectToken == null) held.client.withSubject(subject, onRotated = onRotated)
+                else held.client.withSubject(subject, onRotated, subjectToken, words.some("actor_token"))
                 clients[words.text("view")] = held.view(view, rotated)
                 null
             }
             "adopt" -> {
                 val (rotated, onRotated) = saving()
                 clients[words.text("view")] = held.view(held.client.withSubject(words.text("subject"), words.text("refresh_token"), onRotated), rotated)
+                null
+            }
+            "invalidate" -> {
+                style.invalidate(held.client)
                 null
             }
             "rotated" -> held.rotated.toList()
@@ -155,6 +166,8 @@ private class Driver(private val style: Style) {
             "signing_key" -> with(value.jsonObject) { signingKey(SigningKey.pem(text("pem"), some("alg"), some("kid"))) }
             "dpop" -> with(value.jsonObject) { if ("pem" in this) dpop(SigningKey.pem(text("pem"), some("alg"))) else dpop() }
             "client_certificate" -> with(value.jsonObject) { clientCertificate(Path.of(text("certificate")), Path.of(text("key"))) }
+            "store" -> store(stores.of(value.jsonObject))
+            "store_keys" -> storeKeys(*value.jsonArray.map { with(it.jsonObject) { StoreKey(text("id"), text("key")) } }.toTypedArray())
             "subject_token" -> subjectToken { value.text }
             "actor_token" -> actorToken { value.text }
             "assertion" -> assertion { value.text }
@@ -164,6 +177,7 @@ private class Driver(private val style: Style) {
 
     suspend fun close() {
         clients.values.forEach { it.client.close() }
+        stores.close()
         style.close()
     }
 }
@@ -209,6 +223,8 @@ private val JsonElement.text get() = jsonPrimitive.content
 private fun JsonObject.text(name: String) = getValue(name).text
 
 private fun JsonObject.some(name: String) = (get(name) as? JsonPrimitive)?.contentOrNull
+
+private fun seconds(value: JsonElement): Duration = Duration.ofMillis((value.jsonPrimitive.double * 1e3).toLong())
 
 private fun JsonObject.scope() = some("scope")?.split(" ")
 

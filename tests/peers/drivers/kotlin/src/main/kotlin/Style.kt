@@ -14,6 +14,7 @@ import io.ktor.client.HttpClient
 import io.ktor.client.engine.java.Java
 import io.ktor.client.request.request
 import io.ktor.http.HttpMethod
+import java.time.Duration
 import java.util.concurrent.Callable
 import java.util.concurrent.Executors
 import kotlinx.coroutines.Dispatchers
@@ -26,7 +27,8 @@ import okhttp3.RequestBody.Companion.toRequestBody
 
 /** One of the ways in which a program calls `Client`. */
 internal interface Style {
-    suspend fun token(client: Client, force: Boolean): Token
+    suspend fun token(client: Client, force: Boolean, timeout: Duration?): Token
+    suspend fun invalidate(client: Client)
     /** As many tokens, asked for at once. */
     suspend fun tokens(client: Client, callers: Int): List<Token>
     /** The status of one API request, over TLS connections of the program's own if it needs any. */
@@ -47,7 +49,9 @@ internal interface Style {
 internal class Suspending : Style {
     private val http = HttpClient(Java)
 
-    override suspend fun token(client: Client, force: Boolean) = client.token(force = force)
+    override suspend fun token(client: Client, force: Boolean, timeout: Duration?) = client.token(force = force, timeout = timeout)
+
+    override suspend fun invalidate(client: Client) = client.invalidate()
 
     override suspend fun tokens(client: Client, callers: Int) = coroutineScope {
         List(callers) { async(Dispatchers.Default) { client.token() } }.awaitAll()
@@ -88,7 +92,9 @@ internal class Suspending : Style {
 internal class Blocking : Style {
     private val http = OkHttpClient()
 
-    override suspend fun token(client: Client, force: Boolean) = client.tokenBlocking(force = force)
+    override suspend fun token(client: Client, force: Boolean, timeout: Duration?) = client.tokenBlocking(force = force, timeout = timeout)
+
+    override suspend fun invalidate(client: Client) = client.invalidateBlocking()
 
     override suspend fun tokens(client: Client, callers: Int): List<Token> {
         val threads = Executors.newFixedThreadPool(callers)
