@@ -53,6 +53,7 @@ fun main() {
         coldThreads(server)
         coldStart(server.endpoint)
     }
+    sharing()
     size()
 }
 
