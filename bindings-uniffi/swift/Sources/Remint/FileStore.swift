@@ -32,7 +32,9 @@ public struct FileStore: Store {
             } catch {
                 throw refused("can't be made: \(error.localizedDescription)")
             }
-            guard stat(folder, &found) == 0 else { throw refused("can't be looked at: \(failure().localizedDescription)") }
+            guard stat(folder, &found) == 0 else {
+                throw refused("can't be looked at: \(failure().localizedDescription)")
+            }
         }
         guard found.st_mode & S_IFMT == S_IFDIR else { throw refused("is no folder") }
         guard found.st_mode & 0o022 == 0 else {
@@ -79,7 +81,8 @@ public struct FileStore: Store {
 
     private func record(_ key: String) throws -> Record {
         // A name that leads elsewhere is none.
-        let isName = key.utf8.count == 43 && key.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_".contains($0)) }
+        let isName =
+            key.utf8.count == 43 && key.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_".contains($0)) }
         guard isName else { throw StoreDown(RemintError.misuse("this is no record's name")) }
         return Record(folder: folder + "/" + key)
     }

@@ -220,7 +220,8 @@ final class FlowTests: XCTestCase {
              "endpoints": {"jwks": "https://login.example/jwks"}, "api_origins": ["https://api.example"]}
             """
         let x = "l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs"
-        let jwks = #"{"keys": [{"kty": "EC", "crv": "P-256", "x": "\#(x)", "y": "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA"}]}"#
+        let jwks =
+            #"{"keys": [{"kty": "EC", "crv": "P-256", "x": "\#(x)", "y": "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA"}]}"#
         let server = FakeServer { request, _ in
             request.url.path == "/jwks" ? FakeServer.json(200, jwks) : FakeServer.token("T1")
         }
@@ -228,7 +229,9 @@ final class FlowTests: XCTestCase {
         configuration.transport = server.transport
         configuration.responseMode = "jwt"
         configuration.redirectURI = "https://app.example/callback"
-        XCTAssertThrowsError(try Client(profile, clientID: "me", clientSecret: clientSecret, configuration: configuration)) {
+        XCTAssertThrowsError(
+            try Client(profile, clientID: "me", clientSecret: clientSecret, configuration: configuration)
+        ) {
             XCTAssertTrue($0.localizedDescription.contains("verifier"), $0.localizedDescription)
         }
         // Nobody here looks at curves: this is the server's signature.

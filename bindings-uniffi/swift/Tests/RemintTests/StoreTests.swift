@@ -41,7 +41,9 @@ final class StoreTests: XCTestCase {
         try await assertEqual(try await store.save(key, expect: "one", record: "two", ttl: long, unlock: "b"), .saved)
         try await assertHeld(try await store.lock(key, owner: "b", ttl: long), record: "two")
         _ = try await store.lock(key, owner: "a", ttl: .milliseconds(1))
-        let isFree = try await comes { try await store.lock(self.key, owner: "b", ttl: self.long) == .locked(record: "two") }
+        let isFree = try await comes {
+            try await store.lock(self.key, owner: "b", ttl: self.long) == .locked(record: "two")
+        }
         XCTAssertTrue(isFree)
         try await assertEqual(
             try await store.save(key, expect: "two", record: "three", ttl: .milliseconds(1), unlock: "b"), .saved)
@@ -77,7 +79,9 @@ final class StoreTests: XCTestCase {
         let theirs = #"{"expires": 9999999999999, "lease": {"owner": "b", "until": 9999999999999}, "record": "two"}"#
         try theirs.write(toFile: version(2), atomically: false, encoding: .utf8)
         try await assertEqual(try await store.load(key), "two")
-        guard case .held(_, "two") = try await store.lock(key, owner: "a", ttl: long) else { return XCTFail("not held") }
+        guard case .held(_, "two") = try await store.lock(key, owner: "a", ttl: long) else {
+            return XCTFail("not held")
+        }
     }
 
     func testWhatACrashLeftIsNotReadAndWhatIsTornIsShown() async throws {
@@ -120,7 +124,9 @@ final class StoreTests: XCTestCase {
         struct Broken: Store {
             func load(_ key: String) throws -> String? { throw URLError(.timedOut) }
             func lock(_ key: String, owner: String, ttl: Duration) throws -> StoreLock { throw URLError(.timedOut) }
-            func save(_ key: String, expect: String?, record: String, ttl: Duration, unlock: String?) throws -> StoreSave {
+            func save(_ key: String, expect: String?, record: String, ttl: Duration, unlock: String?) throws
+                -> StoreSave
+            {
                 throw StoreDown(URLError(.timedOut))
             }
         }
@@ -141,7 +147,9 @@ final class StoreTests: XCTestCase {
 
             func load(_ key: String) -> String? { nil }
             func lock(_ key: String, owner: String, ttl: Duration) -> StoreLock { .locked(record: nil) }
-            func save(_ key: String, expect: String?, record: String, ttl: Duration, unlock: String?) -> StoreSave { .saved }
+            func save(_ key: String, expect: String?, record: String, ttl: Duration, unlock: String?) -> StoreSave {
+                .saved
+            }
 
             func subscribe(_ changes: StoreChanges) async throws {
                 self.changes.withLock { $0 = changes }
