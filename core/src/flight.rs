@@ -80,6 +80,13 @@ pub(crate) struct Flight {
     arrived: Option<Held>,
 }
 
+impl Flight {
+    /// It only reads the store, to see whether the token in hand is still the one to use.
+    pub(crate) fn looks(&self) -> bool {
+        self.work.looks
+    }
+}
+
 /// What a flight is for.
 pub(crate) struct Work {
     subject: Option<String>,

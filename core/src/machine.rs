@@ -286,6 +286,10 @@ impl Core {
         let good = held.clone().filter(|_| left >= wanted);
         let margins = held.as_ref().map(|held| self.margins(held.life));
 
+        let looking = entry.flight.filter(|id| self.flights.get(id).is_some_and(Flight::looks));
+        if let Some(flight) = looking {
+            return self.join(key, flight, good, ask, deadline, turn);
+        }
         if let (Some(held), Some(margins), false) = (&held, margins, ask.force) {
             // More than the server gives at its best: another request would not help before the soft point.
             if left > margins.soft && left < wanted && held.life < wanted {
@@ -457,7 +461,9 @@ impl Core {
         let mut until = deadline;
         if let (Some(good), false) = (good, ask.force) {
             let margins = self.margins(good.life);
-            if good.left(now) > margins.hard {
+            // Whether it is still the one to use is being looked up.
+            let looks = self.flights.get(&flight).is_some_and(Flight::looks);
+            if good.left(now) > margins.hard && !looks {
                 return Ok(self.lend(&good, margins.hard, ask, false));
             }
             until = until.min(self.patience(flight));

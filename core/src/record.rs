@@ -113,6 +113,9 @@ pub(crate) struct Failure {
     pub(crate) next: i64,
     /// How long that was from when it was written, in milliseconds.
     pub(crate) pause: i64,
+    /// It is of those that a person must know of as such.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub(crate) ambiguous: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) status: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -153,10 +153,10 @@ impl Core {
             None => *slot = Some(theirs),
             Some(ours) if ours.token == theirs.token => {
                 ours.generation = ours.generation.max(theirs.generation);
-                // Our own intent says less than we know; and what we could not write, the store does not know.
-                ours.state = match (is_ours, is_saved) {
-                    (true, _) => ours.state,
-                    (false, true) => told,
+                // What we could not write, the store does not know.
+                ours.state = match (is_saved, is_ours) {
+                    (true, _) => told,
+                    (false, true) => ours.state,
                     (false, false) => ours.state.max(told),
                 };
             }
@@ -367,8 +367,8 @@ impl Core {
             let known = record.intent.as_ref().filter(|intent| intent.token == token);
             record.intent = match (sent, known, &self.owner) {
                 (0, known, _) => known.filter(|_| !ended).cloned(),
-                (sent, Some(known), _) => Some(Intent { sent: known.sent.max(sent), ..known.clone() }),
-                (sent, None, owner) => Some(Intent { token, owner: owner.clone().unwrap_or_default(), sent }),
+                (sent, Some(known), _) if known.sent >= sent => Some(known.clone()),
+                (sent, _, owner) => Some(Intent { token, owner: owner.clone().unwrap_or_default(), sent }),
             };
         }
     }
@@ -382,6 +382,7 @@ impl Failure {
             count: trouble.count,
             next,
             pause,
+            ambiguous: trouble.error.is_ambiguous(),
             status: trouble.error.status(),
             oauth_error: trouble.error.oauth_error().map(ToOwned::to_owned),
         }
@@ -393,6 +394,9 @@ impl Failure {
             code.unwrap_or(ErrorCode::ServerUnavailable),
             "another process of the fleet was refused, and its failure is heeded here: see `code` and `oauth_error`",
         );
+        if self.ambiguous {
+            error = error.with_ambiguity();
+        }
         if let Some(status) = self.status {
             error = error.with_status(status);
         }
