@@ -135,7 +135,7 @@ class AsyncClient(Base):
 
     async def invalidate(self) -> None:
         """See `Client.invalidate`."""
-        self._tell({"invalidate": {"want": self._want}})
+        await self._run(self._invalidate())
 
     async def close(self) -> None:
         """See `Client.close`."""

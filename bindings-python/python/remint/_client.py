@@ -326,6 +326,13 @@ class Base(LeaseCell):
         told: Verdict = "retry" if isinstance(verdict, dict) else verdict
         return told
 
+    def _invalidate(self) -> Flow[None]:
+        begun: list[object] = []
+        self._driver.handle({"invalidate": {"want": self._want}}, bridge=self._bridge(), begun=begun)
+        # Whoever asked for this may be about to end the process, or its event loop.
+        while self._driver.is_under_way(begun):
+            yield _Pause(self._waiter()), 0.005
+
     def _close(self) -> Flow[None]:
         self._tell({"close": {}})
         while (seconds := self._driver.busy()) > 0:
@@ -477,8 +484,8 @@ class Client(Base):
         return self._run(self._insecure_url(url))
 
     def invalidate(self) -> None:
-        """Forgets the access token: the next caller gets another."""
-        self._tell({"invalidate": {"want": self._want}})
+        """Forgets the access token: the next caller gets another. A shared store has been told when this returns, unless it is down."""
+        self._run(self._invalidate())
 
     def close(self) -> None:
         """Refuses new work, and waits for the requests that are under way. All views of the client are closed with it."""
@@ -646,8 +653,6 @@ def _store_keys(given: Any) -> Any:
         if isinstance(key.get("key"), (bytes, bytearray)):
             key["key"] = urlsafe_b64encode(key["key"]).rstrip(b"=").decode()
         keys.append(key)
-    if not keys:
-        raise misuse("option `store_keys` is empty: without keys, records are stored as they are; leave it out if that is meant")
     return keys
 
 

@@ -72,15 +72,16 @@ class Driver:
         wake: Callable[[], object] | None = None,
         cell: LeaseCell | None = None,
         bridge: Bridge = None,
+        begun: list[object] | None = None,
     ) -> Any:
-        """Tells the core what happened, does what follows, and gives the answer."""
+        """Tells the core what happened, does what follows, and gives the answer. ``begun`` gets what then is under way."""
         if os.getpid() != self._pid:
             self.forked()
         # What begins outside of any event loop goes where the last caller was.
         bridge = self._bridge = bridge or self._bridge
         step = Redacted(self.core.handle(event, self.now(), self._random(32), wake, cell))
         for operation in map(Redacted, step.pop("operations", ())):
-            self._start(operation, bridge, event["start"].get("deadline") if "start" in event else None)
+            self._start(operation, bridge, event["start"].get("deadline") if "start" in event else None, begun)
         self._finish(step)
         answer = step.get("answer")
         if isinstance(answer, dict):
@@ -111,6 +112,11 @@ class Driver:
     def busy(self) -> float:
         """For how many seconds at most requests may still be under way."""
         return max([until - self.now()[1] for until in list(self._air.values())], default=0) / 1000
+
+    def is_under_way(self, begun: list[object]) -> bool:
+        """Whether any of this has neither ended nor run out of time."""
+        boot = self.now()[1]
+        return any(self._air.get(this, 0) > boot for this in begun)
 
     def notify(self, notice: dict[str, Any]) -> None:
         """Shows a notice. Whatever the user's function does with it, nothing here depends on it."""
@@ -171,7 +177,9 @@ class Driver:
         for notice in step.get("notices", ()):
             self.notify(notice)
 
-    def _start(self, operation: dict[str, Any], bridge: Bridge, deadline: int | None = None) -> None:
+    def _start(
+        self, operation: dict[str, Any], bridge: Bridge, deadline: int | None = None, begun: list[object] | None = None
+    ) -> None:
         self._until[operation.get("flight") or operation["sleep"]] = operation["until"]
         if "sleep" in operation and hasattr(self.clock, "timer"):
             self.clock.timer(operation["until"] - self.now()[1], lambda: self.handle(_tick(operation), bridge=bridge))
@@ -190,6 +198,8 @@ class Driver:
             # Whoever closes right now has to wait for it.
             this = object()
             self._air[this] = _due(operation)
+            if begun is not None:
+                begun.append(this)
             try:
                 Thread(target=copy_context().run, args=(self._run, this, operation, bridge), name=name, daemon=True).start()
             except RuntimeError:
