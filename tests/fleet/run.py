@@ -29,7 +29,7 @@ from members import WITH_REDIS, Fleet, drivers, shares  # noqa: E402
 #: In the order in which they run: what fails soonest comes first.
 MODULES = [cold, faults, records, invalidation, figures, rotation]
 #: The lifetimes of a rotation that the light run has.
-LIGHT_LIFETIMES = 12
+LIGHT_LIFETIMES = 30
 
 
 def main():

@@ -139,6 +139,16 @@ const SUITES: &[Suite] = &[
         .needing(&[Need::Redis])
         .packages(PEERS_PACKAGES)
         .builds(PEERS_BUILDS),
+    Suite::new(
+        "fleet-heavy",
+        Report::Plain,
+        Program::Python("tests/peers", "tests/fleet/run.py --heavy --only rotation"),
+    )
+    .with(&[Host::Node, Host::Kotlin, Host::Swift])
+    .taking_hosts()
+    .needing(&[Need::Redis])
+    .packages(PEERS_PACKAGES)
+    .builds(PEERS_BUILDS),
     Suite::new("demo", Report::Plain, Program::Cargo("xtask demo --yes"))
         .with(&[Host::Node, Host::Python, Host::Kotlin, Host::Swift])
         .taking_hosts(),
