@@ -411,6 +411,13 @@ impl Builder {
                 self.options.insert(name.to_owned(), Secret::new(Value::Object(members).to_string()));
             }
         }
+        // Whoever meant to give some would have records in the clear.
+        if self.options.get("store_keys").is_some_and(|keys| keys.expose() == "[]") {
+            return Err(Error::new(
+                ErrorCode::InvalidOption,
+                "option `store_keys` holds no key: give one at least, or leave the option out",
+            ));
+        }
         let mut document =
             String::with_capacity(self.options.iter().map(|(name, text)| name.len() + text.expose().len() + 8).sum());
         for (name, value) in &self.options {

@@ -260,6 +260,8 @@ fn with_keys_the_server_sees_no_token_and_a_wrong_key_is_told() {
     let _ = client(&[("old", [3; 32])]).token();
     let notices: Vec<_> = hears.try_iter().collect();
     assert!(notices.iter().any(|notice| notice.contains("record_refused")), "{notices:?}");
+    let none = options().store_keys([("", ""); 0]).build(Ureq(ureq::agent())).unwrap_err();
+    assert_eq!(none.code(), ErrorCode::InvalidOption);
     let short = options().store_keys([("short", "AAAA")]).build(Ureq(ureq::agent())).unwrap_err();
     assert_eq!(short.code(), ErrorCode::InvalidOption);
     assert!(short.message().contains("store_keys") && !short.message().contains("AAAA"), "{short}");

@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 use tokio::task::spawn_blocking;
 use ureq::http::Request;
 
-use crate::keys::{Connection, with_dpop};
+use crate::keys::{Connection, verified, with_dpop};
 use crate::stores::with_store;
 
 /// A client, and what happened to it and its views.
@@ -69,7 +69,7 @@ impl Tested {
         }
         let state = Arc::new(State { connection, ..State::default() });
         let (noticed, rotated) = (state.clone(), state.clone());
-        let mut builder = Builder::new(profile);
+        let mut builder = Builder::new(profile).verifier(verified);
         for (name, value) in options {
             builder = match &*name {
                 "signing_key" => with_held_key(builder, &value, runtime.is_some()),

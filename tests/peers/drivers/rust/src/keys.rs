@@ -7,10 +7,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use examples_rust::ureq::Ureq;
 use remint::Builder;
+use remint::client::Signed;
 use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED, ECDSA_P384_SHA384_FIXED_SIGNING,
+    ED25519, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
+    RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
 };
 use serde_json::{Value, json};
 use ureq::Agent;
@@ -93,4 +96,29 @@ impl Connection {
             .max_idle_connections(0);
         Ok(Ureq(config.build().new_agent()))
     }
+}
+
+/// Whether a signature of a server's is good.
+pub fn verified(signed: &Signed) -> Result<bool, serde_json::Error> {
+    let jwk: Value = serde_json::from_str(&signed.key)?;
+    let member = |name: &str| {
+        URL_SAFE_NO_PAD.decode(jwk.get(name).and_then(Value::as_str).unwrap_or_default()).unwrap_or_default()
+    };
+    let (input, signature) = (signed.input.expose().as_bytes(), &*signed.signature);
+    let by_point = |algorithm: &'static dyn VerificationAlgorithm, key: Vec<u8>| {
+        UnparsedPublicKey::new(algorithm, key).verify(input, signature)
+    };
+    let by_number = |algorithm: &'static RsaParameters| {
+        RsaPublicKeyComponents { n: member("n"), e: member("e") }.verify(algorithm, input, signature)
+    };
+    let point = || [vec![4], member("x"), member("y")].concat();
+    let outcome = match &*signed.alg {
+        "ES256" => by_point(&ECDSA_P256_SHA256_FIXED, point()),
+        "ES384" => by_point(&ECDSA_P384_SHA384_FIXED, point()),
+        "EdDSA" => by_point(&ED25519, member("x")),
+        "RS256" => by_number(&RSA_PKCS1_2048_8192_SHA256),
+        "PS256" => by_number(&RSA_PSS_2048_8192_SHA256),
+        _ => return Ok(false),
+    };
+    Ok(outcome.is_ok())
 }

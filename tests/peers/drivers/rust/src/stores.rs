@@ -13,6 +13,9 @@ use serde_json::Value;
 
 use crate::client::lock;
 
+/// On a busy machine. What a caller waits for is bounded by the policy's `store_timeout`.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Gives the options the store that is described: one for threads, or one for tasks.
 pub fn with_store(options: Builder, described: &Value, is_async: bool) -> Result<Builder, Box<dyn Error>> {
     let text = |name: &str| described[name].as_str().map(str::to_owned);
@@ -23,8 +26,8 @@ pub fn with_store(options: Builder, described: &Value, is_async: bool) -> Result
     if let Some(url) = text("redis") {
         let client = Client::open(url)?;
         return Ok(match is_async {
-            true => options.store_async(AsyncRedisStore::new(client)?.prefix(prefix)),
-            false => options.store(RedisStore::new(client)?.prefix(prefix)),
+            true => options.store_async(AsyncRedisStore::new(client)?.prefix(prefix).timeout(PATIENCE)),
+            false => options.store(RedisStore::new(client)?.prefix(prefix).timeout(PATIENCE)),
         });
     }
     if let Some(nodes) = urls(&described["cluster"]) {
@@ -35,11 +38,12 @@ pub fn with_store(options: Builder, described: &Value, is_async: bool) -> Result
                     let nodes = nodes.clone();
                     async move { cluster(nodes, timeout)?.get_async_connection().await }
                 };
-                options.store_async(AsyncRedisStore::over(connect)?.notifications(first)?.prefix(prefix))
+                options
+                    .store_async(AsyncRedisStore::over(connect)?.notifications(first)?.prefix(prefix).timeout(PATIENCE))
             }
             false => {
                 let connect = move |timeout| cluster(nodes.clone(), timeout)?.get_connection();
-                options.store(RedisStore::over(connect)?.notifications(first)?.prefix(prefix))
+                options.store(RedisStore::over(connect)?.notifications(first)?.prefix(prefix).timeout(PATIENCE))
             }
         });
     }
@@ -54,7 +58,7 @@ pub fn with_store(options: Builder, described: &Value, is_async: bool) -> Result
                 let client = client.clone();
                 async move { client.lock().await.get_async_connection().await }
             };
-            options.store_async(AsyncRedisStore::over(connect)?.prefix(prefix))
+            options.store_async(AsyncRedisStore::over(connect)?.prefix(prefix).timeout(PATIENCE))
         }
         false => {
             let client = Mutex::new(client);
@@ -63,7 +67,7 @@ pub fn with_store(options: Builder, described: &Value, is_async: bool) -> Result
                 connection.set_read_timeout(Some(timeout))?;
                 Ok(connection)
             };
-            options.store(RedisStore::over(connect)?.prefix(prefix))
+            options.store(RedisStore::over(connect)?.prefix(prefix).timeout(PATIENCE))
         }
     })
 }
