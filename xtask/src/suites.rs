@@ -43,6 +43,17 @@ const SUITES: &[Suite] = &[
         Program::Cargo("run --quiet --package vectors-rust --features arbitrary-precision -- tests/vectors"),
     ),
     Suite::new(
+        // Random and exhaustive stories of a fleet. As fast as it gets: it plays a hundred thousand of them.
+        "simulator",
+        Report::Plain,
+        Program::Cargo("run --quiet --profile bench --package simulator -- --schedules 100000 --explore 40000"),
+    ),
+    Suite::new(
+        "simulator-itself",
+        Report::Cargo,
+        Program::Cargo("test --no-fail-fast --profile bench --package simulator"),
+    ),
+    Suite::new(
         "hosts-rust",
         Report::Cargo,
         Program::Cargo("test --no-fail-fast --package hosts-rust --package examples-rust"),

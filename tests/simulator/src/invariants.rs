@@ -143,7 +143,8 @@ pub struct Memory {
 ///
 /// Excused: a token that was dead when it arrived, or while it was saved, is handed once to those who waited for it; one who
 /// waited for a flight gets its token if it was good when it came, three seconds ago at the most (or what the host's own database
-/// takes to save a refresh token); a wrong `Date` header excuses tokens out of the store.
+/// takes to save a refresh token); a wrong `Date` header excuses tokens out of the store,
+/// even of one's own that went there and came back.
 pub fn i1_life_left(world: &World, process: usize, token: usize, min_ttl: i64, settled: Option<i64>) -> Option<String> {
     let memory = &world.memory;
     let issued = world.authority.access.get(token)?;
@@ -152,7 +153,8 @@ pub fn i1_life_left(world: &World, process: usize, token: usize, min_ttl: i64, s
         return None;
     }
     let &(fetcher, incarnation, wall, boot) = memory.fetched.get(&token)?;
-    let lost = if fetcher == process && incarnation == me.incarnation {
+    let is_from_store = world.plan.has(Fault::Date) && me.adopted.iter().any(Option::is_some);
+    let lost = if fetcher == process && incarnation == me.incarnation && !is_from_store {
         (wall - me.wall).max(0).min((boot - me.boot).max(0))
     } else {
         let (wall_then, boot_then) = me.adopted.iter().flatten().next_back().copied().unwrap_or((me.wall, me.boot));

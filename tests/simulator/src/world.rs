@@ -203,6 +203,8 @@ pub struct World<'a> {
     /// The records' names, by owner.
     pub keys: Vec<Key>,
     names: Vec<Vec<u8>>,
+    /// The cache keys of the wishes.
+    tokens: Vec<Key>,
     /// The first refresh token of each owner's last consent, and what the host's database has.
     first: Vec<usize>,
     database: Vec<usize>,
@@ -249,6 +251,7 @@ impl<'a> World<'a> {
             store: Store::default(),
             processes,
             memory,
+            tokens: (0..wants).map(|number| probe.key(&want(&plan, number))).collect(),
             names: keys.iter().map(|key| sealed::name(*key)).collect(),
             keys,
             database: first.clone(),
@@ -549,19 +552,22 @@ impl World<'_> {
     }
 
     fn take_notice(&mut self, process: usize, kind: &NoticeKind, key: Option<Key>) {
-        if let (NoticeKind::DeadOnArrival, Some(owner)) = (kind, key.and_then(|key| self.owner_of(key))) {
+        if let (NoticeKind::DeadOnArrival, Some(owner)) = (kind, key.and_then(|key| self.owner_of_token(key))) {
             let is_its = |(token, fetched): &(&usize, &(usize, u32, i64, i64))| {
                 fetched.0 == process && self.authority.access[**token].owner == owner
             };
             let newest = self.memory.fetched.iter().rev().find(is_its).map(|(token, _)| *token);
             self.memory.dead.extend(newest.map(|token| (token, ())));
         }
+        if let (NoticeKind::PersistFailed, Some(owner)) = (kind, key.and_then(|key| self.owner_of_token(key))) {
+            self.excuse(owner, "a new refresh token could not be saved, and that was told");
+        }
         if let (NoticeKind::Adopted, Some(_)) = (kind, key) {
             let me = &mut self.processes[process];
             let clocks = (me.wall, me.boot);
             me.adopted.iter_mut().for_each(|adopted| *adopted = Some(clocks));
             // Somebody else's success ends the row of our failures.
-            if let Some(owner) = key.and_then(|key| self.owner_of(key)) {
+            if let Some(owner) = key.and_then(|key| self.owner_of_token(key)) {
                 for want in (0..self.plan.wants).filter(|want| self.plan.owner(*want) == owner) {
                     self.processes[process].attempts[want].row = 0;
                 }
@@ -828,6 +834,12 @@ impl World<'_> {
             }
         }
         self.processes[process].end();
+    }
+
+    /// The owner of a token's cache key: every scope of a person's has its own.
+    fn owner_of_token(&self, key: Key) -> Option<usize> {
+        let want = self.tokens.iter().position(|known| *known == key)?;
+        Some(self.plan.owner(want))
     }
 
     pub fn owner_of(&self, key: Key) -> Option<usize> {

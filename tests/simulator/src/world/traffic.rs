@@ -157,8 +157,11 @@ impl World<'_> {
             End::Reply(..) | End::Status { error: true, .. } => *unclear = 0,
             End::NotSent | End::Status { status: 429 | 503, .. } => *unclear = unclear.saturating_sub(1),
             End::Status { .. } | End::MaybeSent => self.excuse(owner, "the fate of a request is not known"),
-            // After an answer that is none the refresh token is kept, and its pauses are those of a refusal.
-            End::Garbage => *unclear = unclear.saturating_sub(1),
+            // After an answer that is none the refresh token is kept, and may be counted as sent.
+            End::Garbage => {
+                *unclear = unclear.saturating_sub(1);
+                self.excuse(owner, "an answer was none");
+            }
         }
     }
 

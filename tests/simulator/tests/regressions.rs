@@ -1,0 +1,38 @@
+//! Seeds that once found something, and what that was.
+
+use simulator::Runner;
+
+const FOUND: &[(&str, &[u64])] = &[
+    (
+        "a wrong date brought the process's own expired token back out of the record",
+        &[29, 130, 161, 166, 226, 311, 339, 409],
+    ),
+    ("a refused refresh token was sent again before its pause was over", &[9, 50, 137, 165, 187]),
+    ("who joined a flight that waits for a lock was told that the server wants a pause", &[15, 80, 81, 259, 278]),
+    ("a refresh token that had just arrived was overwritten by the store's older one", &[57, 176, 224]),
+    ("a rejected token that was replaced at once was not known to be rejected", &[1160, 1747]),
+    ("a process without a refresh token kept others from using theirs", &[433, 3105]),
+    ("a failure that a clock ahead of all others had dated was heeded for an hour", &[60]),
+    ("a refresh token of unknown fate was sent a third time", &[204, 329, 1001, 1029]),
+    ("a rejection waited for a lock, and a token in hand was served without a look at the store", &[500]),
+];
+
+#[test]
+fn what_was_found_once_is_not_found_again() {
+    let mut runner = Runner::default();
+    for (what, seeds) in FOUND {
+        for seed in *seeds {
+            let violation = runner.play(*seed, false).violation;
+            assert!(violation.is_none(), "seed {seed} ({what}): {violation:?}");
+        }
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_schedule_every_time() {
+    for seed in 0..20 {
+        let (first, second) = (Runner::default().play(seed, true), Runner::default().play(seed, true));
+        assert!(first.events > 10 && !first.trace.is_empty());
+        assert_eq!((first.events, first.trace), (second.events, second.trace));
+    }
+}
