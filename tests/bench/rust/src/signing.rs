@@ -49,8 +49,11 @@ pub fn run() -> Result<(), Box<dyn Error>> {
 
     let (options, send) = client("Bearer");
     let told = json!({"name": "2026-11", "alg": "ES256", "kid": "2026-11"});
-    let asserting =
-        options.option("client_auth", "private_key_jwt").signing_key(told, signer(key.clone())).build(send)?;
+    let asserting = options
+        .option("client_auth", "private_key_jwt")
+        .option("assertion_audience", ISSUER)
+        .signing_key(told, signer(key.clone()))
+        .build(send)?;
     let forced = TokenOptions { force: true, ..TokenOptions::default() };
     asserting.token_with(forced)?;
     let ours = Work::new("a forced token request with an assertion", || asserting.token_with(forced).ok());
