@@ -66,6 +66,8 @@ private fun redisServer(folder: Path): Redis {
 
 private fun shared(store: Store, requests: AtomicInteger = AtomicInteger()): Client = Client("phoenix-wallet", ID, SECRET) {
     store(store)
+    // A JVM that has just started may take longer to its first connection than a store may: what is measured is the store.
+    policy(mapOf("storeTimeout" to 30))
     http {
         requests.incrementAndGet()
         CompletableFuture.completedFuture(HttpResponse(200, mapOf("content-type" to listOf("application/json")), ANSWER))
