@@ -2,6 +2,7 @@
 //! signs for both sides, so what differs is all that is around it.
 
 use std::error::Error;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -24,7 +25,9 @@ pub fn run() -> Result<(), Box<dyn Error>> {
     let jwk = json!({"kty": "EC", "crv": "P-256", "x": X, "y": Y});
     let client = |token_type: &'static str| {
         let send = move |_: Outgoing| -> Result<Incoming, SendError> {
-            let answer = json!({"access_token": token(), "token_type": token_type, "expires_in": 3600});
+            // Another one each time: who renews nothing has to wait.
+            let text = format!("{}{}", token(), COUNT.fetch_add(1, Ordering::Relaxed));
+            let answer = json!({"access_token": text, "token_type": token_type, "expires_in": 3600});
             Ok(Incoming { status: 200, headers: Vec::new(), body: answer.to_string().into_bytes() })
         };
         // On the caller's own thread: what a thread costs is not what is asked here.
@@ -82,6 +85,7 @@ fn profile() -> Value {
     })
 }
 
+static COUNT: AtomicU64 = AtomicU64::new(0);
 const ISSUER: &str = "https://login.example";
 const API: &str = "https://api.example/v1/wallets";
 const ID: &str = "wallet-client";
