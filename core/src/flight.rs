@@ -325,11 +325,17 @@ impl Core {
     fn begin(&mut self, id: FlightId, turn: &mut Turn<'_>) {
         let Some(flight) = self.flights.get(&id) else { return };
         let (is_poll, without_store) = (flight.work.poll.is_some(), flight.without_store);
+        let (flight_key, is_consent) = (flight.key, flight.work.is_consent());
         // A poll spends no refresh token, nobody else's token comes of it, and it may go on for minutes.
         if is_poll || self.unchecked_answer(id).is_some() {
             self.gather(id, turn);
         } else if self.is_first_in_line(id) {
-            if self.config.store.is_none() || without_store {
+            let refusal = self.cache.find(&flight_key).and_then(|entry| entry.trouble()).cloned();
+            let refusal = refusal.filter(|trouble| trouble.next > turn.now.boot && is_refusal(&trouble.error));
+            if let (Some(refusal), false) = (refusal, is_consent) {
+                // Whoever was before it has learned that there is no use.
+                self.settle_with_error(id, refusal.error, true, turn);
+            } else if self.config.store.is_none() || without_store {
                 self.gather(id, turn);
             } else {
                 self.consult(id, turn);
@@ -373,12 +379,8 @@ impl Core {
         if next.is_none() {
             self.lines.remove(&owner);
         }
-        let (true, Some(next)) = (was_first, next) else { return };
-        let trouble = self.flights.get(&next).and_then(|flight| self.cache.find(&flight.key)?.trouble()).cloned();
-        match trouble.filter(|trouble| trouble.next > turn.now.boot && trouble.verdict == Verdict::Terminal) {
-            // Whoever was before it has learned that there is no use.
-            Some(trouble) if !self.is_exchange(next) => self.settle_with_error(next, trouble.error, true, turn),
-            _ => self.begin(next, turn),
+        if let (true, Some(next)) = (was_first, next) {
+            self.begin(next, turn);
         }
     }
 

@@ -438,7 +438,8 @@ impl Core {
                 if let Err(error) = self.can_renew(key) {
                     return Some(Err(error));
                 }
-                let next = self.blocked_until(key, 0, now).unwrap_or(now.boot);
+                let left = entry_left(self.cache.find(&key), now);
+                let next = self.blocked_until(key, left, now).unwrap_or(now.boot);
                 Some(self.sleep_or_fail(key, next, deadline, now).map(|until| {
                     let flight = self.take_off(key, Work::renew(ask, Reason::Cold), Some(until), turn);
                     Answer::Wait { flight, until: deadline }
@@ -789,6 +790,10 @@ fn operation_of(event: &Event) -> Option<OpId> {
         | Event::Stored { op, .. } => Some(*op),
         _ => None,
     }
+}
+
+fn entry_left(entry: Option<&Entry>, now: Now) -> i64 {
+    entry.and_then(|entry| entry.held.as_ref()).map_or(0, |held| held.left(now))
 }
 
 pub(crate) fn closed() -> Error {

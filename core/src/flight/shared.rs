@@ -41,7 +41,14 @@ impl Core {
     }
 
     /// Takes in what the store holds: a newer token, the successor of our refresh token, failures to heed, tokens not to use.
-    pub(super) fn merge(&mut self, owner: Key, text: Option<Secret>, turn: &mut Turn<'_>) -> Result<(), Distrust> {
+    /// `locked`: nobody else can be at it in this moment.
+    pub(super) fn merge(
+        &mut self,
+        owner: Key,
+        text: Option<Secret>,
+        locked: bool,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), Distrust> {
         let config = self.config.clone();
         let keys = config.store.as_ref().map(|store| &*store.keys).unwrap_or_default();
         let read = text.as_ref().map(|text| Record::read(text, owner, keys)).transpose();
@@ -76,7 +83,7 @@ impl Core {
         let ours = mem::replace(&mut shared.rejected, record.rejected.clone());
         ours.into_iter().for_each(|name| remember(&mut shared.rejected, name));
         self.heed_rejections(owner, &record.rejected, turn);
-        self.merge_refresh_token(owner, &record, turn);
+        self.merge_refresh_token(owner, &record, locked, turn);
         for key in self.sharing(owner) {
             self.merge_token(key, &record, turn);
         }
@@ -124,7 +131,7 @@ impl Core {
         }
     }
 
-    fn merge_refresh_token(&mut self, owner: Key, record: &Record, turn: &mut Turn<'_>) {
+    fn merge_refresh_token(&mut self, owner: Key, record: &Record, locked: bool, turn: &mut Turn<'_>) {
         let Some(theirs) = &record.refresh else { return };
         let shared = self.cache.shared(&owner);
         let name = fingerprint(&theirs.token);
@@ -134,6 +141,8 @@ impl Core {
         let intent = record.intent.as_ref().filter(|intent| intent.token == name);
         let told = match intent.map(|intent| intent.sent) {
             None => RefreshState::Unspent,
+            // Without the lock, that may be a request in the air, and its end about to be known.
+            Some(0 | 1) if !locked => RefreshState::Unspent,
             Some(0 | 1) => RefreshState::Ambiguous,
             Some(_) => RefreshState::Exhausted,
         };
@@ -155,7 +164,8 @@ impl Core {
                 ours.generation = ours.generation.max(theirs.generation);
                 // What we could not write, the store does not know.
                 ours.state = match (is_saved, is_ours) {
-                    (true, _) => told,
+                    (true, _) if locked => told,
+                    (true, _) => ours.state.max(told),
                     (false, true) => ours.state,
                     (false, false) => ours.state.max(told),
                 };
@@ -217,11 +227,16 @@ impl Core {
         if let Some(token) = adopted {
             let life = token.expires.saturating_sub(token.issued).max(0);
             let mut left = self.our_time(token.expires).saturating_sub(now.wall);
-            if left > life.saturating_add(SKEW) {
+            let skewed = left > life.saturating_add(SKEW);
+            if skewed {
                 // It can't have more life than it began with: our clock is behind theirs.
                 turn.notice(NoticeKind::ClockSkewed(life.saturating_sub(left)), Some(key), None);
             }
             left = left.min(life);
+            if let (true, Some(rare)) = (skewed, self.cache.find_mut(&key).and_then(|entry| entry.rare.as_mut())) {
+                // An API that refuses it may well be right: that is no second refusal in a row.
+                rare.rejections.count = 0;
+            }
             if left > 0 {
                 self.adopt_token(key, token, Now { wall: now.wall, boot: now.boot }.plus(left), life, turn);
                 return;

@@ -306,7 +306,7 @@ impl Core {
                 return;
             }
         };
-        if let Err(distrust) = self.merge(owner, text, turn) {
+        if let Err(distrust) = self.merge(owner, text, false, turn) {
             turn.notice(NoticeKind::RecordRefused(distrust), Some(key), Some(id));
         }
         if self.left(&key, turn) > 0 {
@@ -323,14 +323,14 @@ impl Core {
         match result {
             StoreResult::Locked { record } => {
                 flight.locked_until = Some(until);
-                match self.merge(owner, record, turn) {
+                match self.merge(owner, record, true, turn) {
                     Ok(()) => self.go_on_from_record(id, None, turn),
                     Err(distrust) => self.distrusted(id, distrust, turn),
                 }
             }
             StoreResult::Held { retry_at, record } => {
                 flight.locked_until = None;
-                match self.merge(owner, record, turn) {
+                match self.merge(owner, record, false, turn) {
                     Ok(()) => self.go_on_from_record(id, Some(retry_at), turn),
                     Err(distrust) => self.distrusted(id, distrust, turn),
                 }
@@ -358,6 +358,8 @@ impl Core {
                 self.settle(id, None, turn);
                 return;
             }
+            // While somebody else is at it, what becomes of the refresh token is about to be known.
+            let left = if held.is_some() { 0 } else { left };
             let blocked = self.blocked_until(key, left, now).filter(|until| *until > now.boot);
             if let Some(next) = blocked {
                 let error = self.trouble_error(key, next, now);
@@ -474,7 +476,7 @@ impl Core {
                 turn.notice(NoticeKind::StoreConflict, Some(key), Some(id));
                 flight.saves = flight.saves.saturating_add(1);
                 let again = flight.saves < TRIES;
-                match self.merge(owner, record, turn) {
+                match self.merge(owner, record, false, turn) {
                     Ok(()) if again => self.go_on_from_record(id, None, turn),
                     Ok(()) => self.without_store(id, turn),
                     Err(distrust) => self.distrusted(id, distrust, turn),
@@ -501,7 +503,7 @@ impl Core {
             _ => None,
         };
         if text.is_some() {
-            if let Err(distrust) = self.merge(owner, text, turn) {
+            if let Err(distrust) = self.merge(owner, text, false, turn) {
                 turn.notice(NoticeKind::RecordRefused(distrust), Some(key), Some(id));
             }
         }
@@ -617,7 +619,7 @@ impl Core {
         turn.notice(NoticeKind::StoreConflict, Some(key), Some(id));
         self.release(id, turn);
         if !self.config.grant.needs_a_person()
-            && self.merge(owner, Some(there), turn).is_ok()
+            && self.merge(owner, Some(there), false, turn).is_ok()
             && self.left(&key, turn) > 0
         {
             // The fleet has a later token than ours: one is enough.
@@ -633,7 +635,7 @@ impl Core {
             StoreResult::Ok => self.was_stored(key, draft),
             StoreResult::Conflict { record: Some(there) } if there == draft.text => self.was_stored(key, draft),
             StoreResult::Conflict { record } => {
-                let read = self.merge(key, record, turn);
+                let read = self.merge(key, record, false, turn);
                 if read.is_err() || tries >= TRIES {
                     if let Err(distrust) = read {
                         turn.notice(NoticeKind::RecordRefused(distrust), Some(key), None);
