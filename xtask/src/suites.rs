@@ -155,6 +155,7 @@ const SUITES: &[Suite] = &[
         Report::Plain,
         Program::Python("tests/peers", "tests/fleet/run.py --heavy --only rotation"),
     )
+    .for_its_name_alone()
     .with(&[Host::Node, Host::Kotlin, Host::Swift])
     .taking_hosts()
     .needing(&[Need::Redis])
@@ -179,6 +180,8 @@ struct Suite {
     with: &'static [Host],
     /// Whether its program takes `--hosts`, and so can do without some of them.
     takes_hosts: bool,
+    /// It takes so long that it runs for those alone who ask for it by its whole name.
+    for_its_name_alone: bool,
     /// What has to be compiled for it besides its own program.
     builds: &'static [Build],
     /// Further folders that list packages, and the language of each.
@@ -229,8 +232,23 @@ enum Program {
 }
 
 impl Suite {
+    const fn for_its_name_alone(mut self) -> Self {
+        self.for_its_name_alone = true;
+        self
+    }
+
     const fn new(name: &'static str, report: Report, program: Program) -> Self {
-        Self { name, report, program, with: &[], takes_hosts: false, builds: &[], packages: &[], needing: &[] }
+        Self {
+            name,
+            report,
+            program,
+            with: &[],
+            takes_hosts: false,
+            for_its_name_alone: false,
+            builds: &[],
+            packages: &[],
+            needing: &[],
+        }
     }
 
     const fn with(self, with: &'static [Host]) -> Self {
@@ -311,8 +329,11 @@ impl Suite {
     fn is_selected(&self, options: &Options) -> bool {
         let hosts = options.hosts();
         let is_named = |word: &String| word == self.name || self.name.split('-').any(|part| part == word);
-        (options.words.is_empty() || options.words.iter().any(is_named))
-            && self.hosts(options).iter().all(|host| hosts.contains(host))
+        let is_wanted = match self.for_its_name_alone {
+            true => options.words.iter().any(|word| word == self.name),
+            false => options.words.is_empty() || options.words.iter().any(is_named),
+        };
+        is_wanted && self.hosts(options).iter().all(|host| hosts.contains(host))
     }
 
     fn run(&self, tree: &Tree, options: &Options, log: &mut Log) -> Result<Outcome> {
