@@ -475,9 +475,10 @@ impl Core {
             return Ok(());
         }
         match self.refresh(&key) {
+            // Perhaps the store has a successor.
+            _ if self.config.store.is_some() => Ok(()),
             Some(refresh) if refresh.state == RefreshState::Exhausted => Err(reauthorization_required(true)),
             Some(_) => Ok(()),
-            None if self.config.store.is_some() => Ok(()),
             None => Err(reauthorization_required(false)),
         }
     }

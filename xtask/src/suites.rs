@@ -232,11 +232,6 @@ enum Program {
 }
 
 impl Suite {
-    const fn for_its_name_alone(mut self) -> Self {
-        self.for_its_name_alone = true;
-        self
-    }
-
     const fn new(name: &'static str, report: Report, program: Program) -> Self {
         Self {
             name,
@@ -253,6 +248,10 @@ impl Suite {
 
     const fn with(self, with: &'static [Host]) -> Self {
         Self { with, ..self }
+    }
+
+    const fn for_its_name_alone(self) -> Self {
+        Self { for_its_name_alone: true, ..self }
     }
 
     const fn taking_hosts(self) -> Self {
@@ -474,7 +473,10 @@ mod tests {
         );
         assert_eq!(named(&["vectors-node", "core"]), ["core", "vectors-node"]);
         assert_eq!(named(&["vector"]), [""; 0]);
-        assert_eq!(named(&[]).len(), SUITES.len());
+        let rare = SUITES.iter().filter(|suite| suite.for_its_name_alone).count();
+        assert_eq!(named(&[]).len() + rare, SUITES.len());
+        assert_eq!(named(&["fleet"]), ["fleet"]);
+        assert_eq!(named(&["fleet-heavy"]), ["fleet-heavy"]);
     }
 
     #[test]

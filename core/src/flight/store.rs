@@ -394,11 +394,12 @@ impl Core {
         }
     }
 
-    /// Whether there is a refresh token where one is needed, now that the store has been read.
+    /// Whether there is a refresh token to send where one is needed, now that the store has been read.
     fn can_spend(&self, key: &Key) -> Result<(), Error> {
-        match self.config.grant.needs_a_person() && self.refresh(key).is_none() {
-            true => Err(reauthorization_required(false)),
-            false => Ok(()),
+        match self.refresh(key).map(|refresh| refresh.state) {
+            None if self.config.grant.needs_a_person() => Err(reauthorization_required(false)),
+            Some(RefreshState::Exhausted) => Err(reauthorization_required(true)),
+            _ => Ok(()),
         }
     }
 
