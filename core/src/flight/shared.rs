@@ -177,7 +177,10 @@ impl Core {
                 }
             }
             // It was never in the store, and the one there is at its end: a person has signed in anew meanwhile.
-            Some(ours) if ours.generation == 0 && told == RefreshState::Exhausted => {}
+            Some(ours)
+                if ours.generation == 0
+                    && told == RefreshState::Exhausted
+                    && theirs.predecessor != Some(fingerprint(&ours.token)) => {}
             Some(ours)
                 if ours.generation > theirs.generation && theirs.predecessor != Some(fingerprint(&ours.token)) =>
             {
@@ -217,11 +220,9 @@ impl Core {
         };
         let known = self.cache.find(&key).map_or(0, |entry| entry.generation);
         let held = self.cache.find(&key).and_then(|entry| entry.held.as_ref());
-        // What is known of our own token is not learned anew from others, even if it has run out.
+        // What we have had ourselves is not learned anew from others: nobody knows its end better.
         let is_newer = |token: &&StoredToken| {
-            held.is_none_or(|held| {
-                held.token.access_token != token.access_token && (held.left(now) <= 0 || token.generation > known)
-            })
+            token.generation > known && held.is_none_or(|held| held.token.access_token != token.access_token)
         };
         let adopted = token.as_ref().filter(is_newer).filter(|token| !is_rejected(self, &token.access_token));
         if let Some(token) = adopted {
