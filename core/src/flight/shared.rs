@@ -253,7 +253,10 @@ impl Core {
         if next > now.boot && entry.trouble().is_none_or(is_news) {
             let told = Some(failure.next);
             let verdict = if failure.passing { Verdict::Transient } else { Verdict::Terminal };
-            entry.rare().trouble = Some(Trouble { verdict, count: failure.count, next, error: failure.error(), told });
+            // Pauses go on growing from where ours were.
+            let ours = entry.trouble().filter(|ours| ours.verdict == verdict).map_or(0, |ours| ours.count);
+            let count = failure.count.max(ours);
+            entry.rare().trouble = Some(Trouble { verdict, count, next, error: failure.error(), told });
         }
     }
 
