@@ -19,7 +19,7 @@ use crate::errand::{Kind, check_token};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Adopt, AuthorizationUrl, CodeExchange, Flow, Start, Want};
 use crate::exchange::TokenRequest;
-use crate::flight::Work;
+use crate::flight::{Work, is_refusal};
 use crate::form::Form;
 use crate::grammar;
 use crate::jarm::{Kept, SignedAnswer};
@@ -435,7 +435,10 @@ impl Core {
             return Ok(Answer::Done { done: Done::Nothing {} });
         }
         rare.on_rotated = adopt.on_rotated;
-        let known = rare.refresh.as_ref().is_some_and(|refresh| refresh.state != RefreshState::Exhausted);
+        let is_refused = rare.trouble.as_ref().is_some_and(|trouble| is_refusal(&trouble.error));
+        let same = rare.refresh.as_ref().is_some_and(|refresh| Some(&refresh.token) == adopt.refresh_token.as_ref());
+        let good = |refresh: &Refresh| refresh.state != RefreshState::Exhausted && !is_refused;
+        let known = same || rare.refresh.as_ref().is_some_and(good);
         if let (Some(token), false) = (adopt.refresh_token, known) {
             rare.trouble = None;
             rare.refresh =

@@ -136,7 +136,7 @@ class Cluster:
     def __init__(self, stack, program="redis-server"):
         # The nodes speak to each other on the port 10,000 above.
         ports = [port for port in free_ports(60) if port < 55_000][:3]
-        words = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]
+        words = ["--cluster-enabled", "yes", "--cluster-node-timeout", "15000"]
         self.nodes = [Engine(stack, program, *words, port=port) for port in ports]
         addresses = [f"127.0.0.1:{node.port}" for node in self.nodes]
         command = ["redis-cli", "--cluster", "create", *addresses, "--cluster-yes"]

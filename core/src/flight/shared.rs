@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
 
+use super::is_refusal;
 use crate::cache::{Held, Key, Refresh, RefreshState, Trouble};
 use crate::clock::Now;
 use crate::error::{Error, ErrorCode, Family};
@@ -179,7 +180,7 @@ impl Core {
             // It was never in the store, and the one there is at its end: a person has signed in anew meanwhile.
             Some(ours)
                 if ours.generation == 0
-                    && told == RefreshState::Exhausted
+                    && (told == RefreshState::Exhausted || record.refusal().is_some())
                     && theirs.predecessor != Some(fingerprint(&ours.token)) => {}
             Some(ours)
                 if ours.generation > theirs.generation && theirs.predecessor != Some(fingerprint(&ours.token)) =>
@@ -244,6 +245,11 @@ impl Core {
             }
         }
         let Some(failure) = failure.as_ref().or_else(|| record.refusal()) else { return };
+        // What was said of another refresh token is not said of ours.
+        let is_ours = self.refresh(&key).map(|ours| &ours.token) == record.refresh.as_ref().map(|theirs| &theirs.token);
+        if failure.is_refusal() && !is_ours {
+            return;
+        }
         // A clock that is ahead must not make a pause longer than it was.
         let longest = failure.pause.clamp(0, self.config.policy.retry_after_max);
         let next = self.our_time(failure.next).saturating_sub(now.wall).clamp(0, longest);
@@ -394,6 +400,10 @@ impl Core {
 }
 
 impl Failure {
+    fn is_refusal(&self) -> bool {
+        is_refusal(&self.error())
+    }
+
     fn new(trouble: &Trouble, next: i64, pause: i64) -> Self {
         Self {
             code: trouble.error.code().as_str().into(),
