@@ -83,10 +83,13 @@ BEYOND_A_SCHEMA = {
     # What several members have to do with each other.
     "profiles/unknown-variable",
     "profiles/unused-variable",
+    "profile-words/body-get",
     # The options that all clients have: theirs is another list.
     "profiles/variable-named-like-an-option",
     # What a text means once its variables are filled in.
     "profiles/header-value",
+    "profile-words/client-id-elsewhere",
+    "profile-words/refresh-endpoint-http",
     "oauth2-rs/revocation-http",
     "profiles/origin-with-http",
     "refusals/discovery-issuer-http",
