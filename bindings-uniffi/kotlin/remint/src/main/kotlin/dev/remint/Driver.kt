@@ -360,10 +360,13 @@ internal class Driver(private val core: Core, private val host: Host) {
         /** What it waits for, or waited for last. */
         @Volatile var flight: String? = null
 
+        /** What the store threw, if it did: while it is left alone for that, later flights have nothing to say of their own. */
+        @Volatile private var thrown: Throwable? = null
+
         fun advance(event: Event, after: String?, cause: Throwable?): Unit = completing {
             when (val outcome = step(event) { it.outcome(isWaited = after != null) }) {
                 is Waiting -> wait(outcome)
-                is Answer.Fail -> throw outcome.failure.toException(cause)
+                is Answer.Fail -> throw outcome.failure.run { toException(cause ?: thrown.takeIf { code == "store_unavailable" }) }
                 else -> {
                     @Suppress("UNCHECKED_CAST") // It is neither of the two above, so `read` gave it.
                     complete(outcome as T)
@@ -372,6 +375,7 @@ internal class Driver(private val core: Core, private val host: Host) {
         }
 
         fun again(after: String?, cause: Throwable?) {
+            if (cause != null) thrown = cause
             if (!isDone) advance(question(after), after, cause)
         }
 
