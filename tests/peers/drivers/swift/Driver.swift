@@ -142,6 +142,8 @@ struct Driver {
         configuration.authorizationDetails = try json(options.takeAny("authorization_details"))
         configuration.pushedAuthorization = options.take("pushed_authorization")
         configuration.requestObject = options.take("request_object")
+        configuration.responseMode = options.take("response_mode")
+        configuration.verifier = isVerified
         configuration.certificateBound = options.take("certificate_bound")
         configuration.resource = listed(options.takeAny("resource"))
         configuration.audience = listed(options.takeAny("audience"))

@@ -2,10 +2,6 @@
 // first is made. A package of the user's own would be swift-crypto, which is not to be had from Debian.
 import Foundation
 
-#if canImport(Glibc)
-    import Glibc
-#endif
-
 /// A private key of one algorithm (RFC 7518 section 3.1).
 ///
 /// `@unchecked`: the key is not changed once it is made, and OpenSSL lets any number of threads use it then.
@@ -46,20 +42,10 @@ public final class PrivateKey: @unchecked Sendable {
     public func sign(_ input: Data) throws -> Data {
         guard let context = crypto.newDigest() else { throw OpenSSLFailure("a digest") }
         defer { crypto.freeDigest(context) }
-        let hash: OpaquePointer? =
-            switch algorithm {
-            case "EdDSA": nil
-            case "ES384": crypto.sha384()
-            default: crypto.sha256()
-            }
         var options: OpaquePointer?
-        guard crypto.beginSigning(context, &options, hash, nil, key) == 1 else { throw OpenSSLFailure(algorithm) }
-        if algorithm == "PS256" {
-            // PSS, with a salt as long as the hash.
-            guard crypto.setPadding(options, 6) == 1, crypto.setSaltLength(options, -1) == 1 else {
-                throw OpenSSLFailure(algorithm)
-            }
-        }
+        guard crypto.beginSigning(context, &options, crypto.hash(algorithm), nil, key) == 1,
+            crypto.pad(options, algorithm)
+        else { throw OpenSSLFailure(algorithm) }
         var signature = [UInt8](repeating: 0, count: 1024)
         var length = signature.count
         let isSigned = input.withUnsafeBytes { input in
@@ -152,91 +138,4 @@ public func base64URL(_ bytes: some Sequence<UInt8>) -> String {
         }
     }
     return String(decoding: Array(digits), as: UTF8.self)
-}
-
-/// OpenSSL does not do what it was asked to.
-struct OpenSSLFailure: Error {
-    let what: String
-
-    init(_ what: String) {
-        self.what = what
-    }
-}
-
-private typealias Key = OpaquePointer
-private let crypto = OpenSSL()
-
-/// The functions of libcrypto, as its headers declare them.
-///
-/// `@unchecked`: nothing of it changes.
-private final class OpenSSL: @unchecked Sendable {
-    private static let library = Library("libcrypto.so.3")
-
-    typealias Text = UnsafePointer<CChar>
-    typealias Bytes = UnsafeMutablePointer<UInt8>
-    typealias Free = @convention(c) (OpaquePointer) -> Void
-
-    let contextFromName: @convention(c) (OpaquePointer?, Text, Text?) -> OpaquePointer? = library[
-        "EVP_PKEY_CTX_new_from_name"]
-    let freeContext: Free = library["EVP_PKEY_CTX_free"]
-    let beginGenerating: @convention(c) (OpaquePointer) -> Int32 = library["EVP_PKEY_keygen_init"]
-    let setGroup: @convention(c) (OpaquePointer, Text) -> Int32 = library["EVP_PKEY_CTX_set_group_name"]
-    let generate: @convention(c) (OpaquePointer, UnsafeMutablePointer<Key?>) -> Int32 = library["EVP_PKEY_generate"]
-    let freeKey: Free = library["EVP_PKEY_free"]
-    let memoryFile: @convention(c) (UnsafeRawPointer?, Int32) -> OpaquePointer? = library["BIO_new_mem_buf"]
-    let freeFile: @convention(c) (OpaquePointer) -> Int32 = library["BIO_free"]
-    let readPrivateKey: @convention(c) (OpaquePointer, OpaquePointer?, OpaquePointer?, OpaquePointer?) -> Key? =
-        library[
-            "PEM_read_bio_PrivateKey"]
-    let newDigest: @convention(c) () -> OpaquePointer? = library["EVP_MD_CTX_new"]
-    let freeDigest: Free = library["EVP_MD_CTX_free"]
-    let sha256: @convention(c) () -> OpaquePointer? = library["EVP_sha256"]
-    let sha384: @convention(c) () -> OpaquePointer? = library["EVP_sha384"]
-    let beginSigning:
-        @convention(c) (
-            OpaquePointer, UnsafeMutablePointer<OpaquePointer?>, OpaquePointer?, OpaquePointer?, Key
-        ) -> Int32 = library["EVP_DigestSignInit"]
-    let setPadding: @convention(c) (OpaquePointer?, Int32) -> Int32 = library["EVP_PKEY_CTX_set_rsa_padding"]
-    let setSaltLength: @convention(c) (OpaquePointer?, Int32) -> Int32 = library["EVP_PKEY_CTX_set_rsa_pss_saltlen"]
-    let sign: @convention(c) (OpaquePointer, Bytes, UnsafeMutablePointer<Int>, UnsafeRawPointer?, Int) -> Int32 =
-        library[
-            "EVP_DigestSign"]
-    let octets: @convention(c) (Key, Text, Bytes, Int, UnsafeMutablePointer<Int>) -> Int32 = library[
-        "EVP_PKEY_get_octet_string_param"]
-    let number: @convention(c) (Key, Text, UnsafeMutablePointer<OpaquePointer?>) -> Int32 = library[
-        "EVP_PKEY_get_bn_param"]
-    let bits: @convention(c) (OpaquePointer) -> Int32 = library["BN_num_bits"]
-    let bytes: @convention(c) (OpaquePointer, Bytes, Int32) -> Int32 = library["BN_bn2binpad"]
-    let paddedBytes: @convention(c) (OpaquePointer?, Bytes?, Int32) -> Int32 = library["BN_bn2binpad"]
-    let freeNumber: Free = library["BN_free"]
-    let readSignature: @convention(c) (OpaquePointer?, UnsafeMutablePointer<UnsafeRawPointer?>, Int) -> OpaquePointer? =
-        library[
-            "d2i_ECDSA_SIG"]
-    let freeSignature: Free = library["ECDSA_SIG_free"]
-    let r: @convention(c) (OpaquePointer) -> OpaquePointer? = library["ECDSA_SIG_get0_r"]
-    let s: @convention(c) (OpaquePointer) -> OpaquePointer? = library["ECDSA_SIG_get0_s"]
-    let digest:
-        @convention(c) (OpaquePointer?, Text, Text?, UnsafeRawPointer?, Int, Bytes, UnsafeMutablePointer<Int>) -> Int32 =
-            library["EVP_Q_digest"]
-}
-
-/// A library of the system's, for as long as the process lives.
-///
-/// `@unchecked`: the handle is only read.
-final class Library: @unchecked Sendable {
-    private let name: String
-    private let handle: UnsafeMutableRawPointer?
-
-    init(_ name: String) {
-        self.name = name
-        handle = dlopen(name, RTLD_NOW)
-    }
-
-    /// A function, as its header declares it.
-    subscript<Function>(function: String) -> Function {
-        guard let handle, let found = dlsym(handle, function) else {
-            fatalError("there is no `\(function)` in \(name): these tests need OpenSSL 3 and libcurl")
-        }
-        return unsafeBitCast(found, to: Function.self)
-    }
 }
