@@ -206,6 +206,13 @@ impl Error {
         self
     }
 
+    /// With whether the same call may succeed later, where that depends on more than the code.
+    #[must_use]
+    pub fn with_retryable(mut self, retryable: bool) -> Self {
+        self.0.retryable = retryable;
+        self
+    }
+
     /// With the time after which a further attempt is made, in milliseconds from now.
     #[must_use]
     pub fn with_retry_after(mut self, millis: i64) -> Self {

@@ -28,6 +28,9 @@ use crate::secret::{Secret, expose_some};
 use crate::url::EndpointUrl;
 
 /// What registers clients at one server.
+///
+/// With the feature `std`, `register` does it all; without, and for hosts with a loop of their own, there are [`Registrar::build`] and
+/// [`Registration::finish`].
 #[derive(Clone, Debug)]
 pub struct Registrar(Arc<Server>);
 
@@ -165,7 +168,7 @@ impl Registrar {
                 let statement = software_statement.as_deref();
                 let body = joined(&metadata, &names, &[("software_statement", statement)])?;
                 initial_access_token.as_ref().map_or(Ok(()), |token| check_token("initial_access_token", token))?;
-                self.register(body, initial_access_token)
+                self.new_client(body, initial_access_token)
             }
             RegistrationRequest::Read { registration_client_uri, registration_access_token } => {
                 self.manage("GET", &registration_client_uri, registration_access_token, None, |uri, token| {
@@ -201,7 +204,13 @@ impl Registrar {
         }
     }
 
-    fn register(&self, body: Secret, token: Option<Secret>) -> Result<Registration, Error> {
+    /// The longest answer to read, in bytes.
+    #[must_use]
+    pub fn answer_cap(&self) -> usize {
+        self.0.policy.answer_cap
+    }
+
+    fn new_client(&self, body: Secret, token: Option<Secret>) -> Result<Registration, Error> {
         match (&self.0.registration, &self.0.discovery) {
             (Some(endpoint), _) => Ok(registration(self.0.clone(), endpoint, body, token)),
             (None, Some(discovery)) => Ok(ask_for_metadata(self.0.clone(), discovery, 0, body, token)),

@@ -13,6 +13,7 @@ mod file_store;
 mod lease;
 #[cfg(feature = "redis")]
 mod redis;
+mod registration;
 mod store;
 mod transport;
 mod view;

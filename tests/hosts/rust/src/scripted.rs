@@ -28,12 +28,16 @@ type Answer = dyn Fn(&Seen) -> Incoming + Send + Sync;
 /// One request that arrived.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    /// Its method.
+    pub method: &'static str,
     /// Its URL.
     pub url: String,
     /// Its headers, names in lower case.
     pub headers: BTreeMap<String, String>,
     /// Its form.
     pub form: BTreeMap<String, String>,
+    /// Its body as it came.
+    pub body: String,
     /// Which certificate its connection has.
     pub tls_id: Option<String>,
 }
@@ -55,10 +59,13 @@ impl Scripted {
 
     fn answer(&self, outgoing: Outgoing) -> Incoming {
         let request = outgoing.request;
+        let body = request.body.unwrap_or_default();
         let seen = Seen {
+            method: request.method,
             url: request.url,
             headers: request.headers.into_iter().map(|(name, value)| (name.into(), value.into_owned())).collect(),
-            form: request.body.unwrap_or_default().split('&').filter_map(pair).collect(),
+            form: body.split('&').filter_map(pair).collect(),
+            body,
             tls_id: outgoing.tls_id,
         };
         self.seen().push(seen.clone());
