@@ -1,6 +1,8 @@
 """The clients that every server knows, and the person who signs in. Each server makes of a description what it calls that."""
 
 USER = {"name": "ann", "password": "a person's password"}
+# Who vouches for people in assertions, and what it calls that person.
+VOUCHER = {"issuer": "https://people.example", "subject": "employee 7", "client": "bearer"}
 REDIRECT_URI = "https://app.example/callback"
 
 # Every character that the two encodings of Basic, forms and URLs treat differently.
@@ -47,7 +49,7 @@ CLIENTS = {
     "remote": {"secret": None, "method": "none", "grant": "device_code", "grants": DEVICE},
     "till": {"secret": "at the counter", "method": "client_secret_basic", "grant": "ciba", "grants": CIBA},
     "exchanger": {"secret": "between services", "method": "client_secret_basic", "grant": "token_exchange", "grants": TOKEN_EXCHANGE},
-    "bearer": {"secret": "with an assertion", "method": "client_secret_basic", "grant": "jwt_bearer", "grants": JWT_BEARER},
+    "bearer": {"secret": "with an assertion", "method": "client_secret_basic", "alg": "ES256", "grant": "jwt_bearer", "grants": JWT_BEARER},
     "pushed": {"secret": "pushed before", "method": "client_secret_basic", "grant": "authorization_code", "grants": CODE, "par": True},
     "bound": {"secret": "bound to a key", "method": "client_secret_basic", "grant": "client_credentials", "grants": CREDENTIALS, "dpop": True},
     "nonced": {"secret": "bound with a nonce", "method": "client_secret_basic", "grant": "client_credentials", "grants": CREDENTIALS, "dpop": True, "nonce": True},

@@ -3,7 +3,7 @@
 import copy
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from clients import USER
+from clients import USER, VOUCHER
 from hosts import HOSTS, Refused
 from scenarios import altered, for_public_clients, refused, signed_in
 from servers import HEAVY, LIGHT
@@ -163,7 +163,22 @@ def _(peer, host):
     turned_down(client.with_subject("eve", subject_token="made up").token)
 
 
-pending("JWT bearer", "no identity provider whose assertions it takes is set up", KC)
+@feature("JWT bearer", KC)
+def _(peer, host):
+    told = {"scope": "read", "assertion_issuer": VOUCHER["issuer"], "assertion_subject": VOUCHER["subject"]}
+    client = host.client(peer, VOUCHER["client"], **told)
+    with peer.sees(token=1, api=1):
+        token = client.token()
+        assert client.call(peer.addresses["api"]) == 200
+    assert peer.claims(token["access_token"], "api")["username"] == USER["name"]
+    # Each request has an assertion of its own: one that came back would be refused.
+    client.token(force=True)
+    # Signed with another key, and about somebody whom it doesn't know.
+    turned_down(host.client(peer, VOUCHER["client"], signs_as="stranger-ES256", **told).token)
+    turned_down(host.client(peer, VOUCHER["client"], **{**told, "assertion_subject": "employee 8"}).token)
+    # The person is the view's, if nothing else is said.
+    mine = host.client(peer, VOUCHER["client"], scope="read", assertion_issuer=VOUCHER["issuer"]).with_subject(VOUCHER["subject"])
+    assert peer.claims(mine.token()["access_token"], "api")["username"] == USER["name"]
 
 
 @feature("PAR", OP, KC, SAS, GL)

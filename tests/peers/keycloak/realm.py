@@ -2,10 +2,12 @@
 
 import json
 
-from clients import CLIENTS, CODE, REDIRECT_URI, USER
+from clients import CLIENTS, CODE, REDIRECT_URI, USER, VOUCHER
 
 # Of the clients of the list, those that are beyond it: it has no self-signed certificates.
 BEYOND = {"self_signed_tls_client_auth"}
+# What it calls the one that vouches for people.
+ALIAS = "people"
 AUTHENTICATORS = {
     "client_secret_basic": "client-secret",
     "client_secret_post": "client-secret",
@@ -36,8 +38,10 @@ def realm(name, keys):
                 "firstName": "Ann",
                 "lastName": "Example",
                 "credentials": [{"type": "password", "value": USER["password"]}],
+                "federatedIdentities": [{"identityProvider": ALIAS, "userId": VOUCHER["subject"], "userName": USER["name"]}],
             }
         ],
+        "identityProviders": [voucher(keys)],
         "clientScopes": [scope("read"), scope("write"), subject()],
         "clients": [client(client_id, described, keys) for client_id, described in CLIENTS.items() if described["method"] not in BEYOND],
     }
@@ -50,6 +54,7 @@ def client(client_id, described, keys):
         "oidc.ciba.grant.enabled": "urn:openid:params:grant-type:ciba" in grants,
         "standard.token.exchange.enabled": "urn:ietf:params:oauth:grant-type:token-exchange" in grants,
         "oauth2.jwt.authorization.grant.enabled": "urn:ietf:params:oauth:grant-type:jwt-bearer" in grants,
+        "oauth2.jwt.authorization.grant.idp": ALIAS,
         "require.pushed.authorization.requests": described.get("par", False),
         "dpop.bound.access.tokens": described.get("dpop", False),
         "access.token.header.type.rfc9068": True,
@@ -80,6 +85,22 @@ def client(client_id, described, keys):
         "defaultClientScopes": ["subject"],
         "optionalClientScopes": ["read", "write", "offline_access"],
         "attributes": {name: str(value).lower() if isinstance(value, bool) else value for name, value in attributes.items()},
+    }
+
+
+def voucher(keys):
+    """Whose assertions about people are taken, each once and for no longer than five minutes."""
+    config = {
+        "jwtAuthorizationGrantEnabled": True,
+        "issuer": VOUCHER["issuer"],
+        "useJwksUrl": False,
+        "publicKeySignatureVerifier": json.dumps(keys.jwks(VOUCHER["client"])),
+    }
+    return {
+        "alias": ALIAS,
+        "providerId": "jwt-authorization-grant",
+        "enabled": True,
+        "config": {name: str(value).lower() if isinstance(value, bool) else value for name, value in config.items()},
     }
 
 
