@@ -1,6 +1,7 @@
 """What of OAuth 2.0 is shown with which server, feature by feature, and the matrix of it. Written once for all hosts, like the scenarios."""
 
 import copy
+import json
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from clients import USER, VOUCHER
@@ -310,7 +311,41 @@ def _(peer, host):
     turned_down(client.with_resource("https://other.example/").token)
 
 
-pending("dynamic registration", "no driver has a verb for it", OP, KC, SAS, GL)
+@feature("dynamic registration", OP, KC, kotlin="its driver has no verb for it", swift="its driver has no verb for it")
+def _(peer, host):
+    metadata = {"client_name": "Nightly job", "grant_types": ["client_credentials"], "token_endpoint_auth_method": "client_secret_basic"}
+    metadata |= {"response_types": [], "redirect_uris": []}
+    # Whoever has no token for it is refused.
+    turned_down(lambda: host.register(peer, {"register": {"metadata": json.dumps(metadata), "initial_access_token": "made-up"}}))
+    for profile in (peer.profile, discovered(peer, "openid-configuration")):
+        request = {"metadata": json.dumps(metadata), "initial_access_token": peer.initial_access_token()}
+        registered = host.register(peer, {"register": request}, profile)
+        assert registered["metadata"]["client_name"] == "Nightly job", registered["metadata"]
+        with peer.sees(token=1, api=1):
+            assert as_registered(peer, host, registered).call(peer.addresses["api"]) == 200
+        client_id = registered["client_id"]
+        registered = host.register(peer, {"read": access(registered)}, profile)
+        assert registered["client_id"] == client_id
+        # A server may give another token each time, and another secret.
+        other = {**access(registered), "client_id": client_id, "metadata": json.dumps({**metadata, "client_name": "Another name"})}
+        if registered["client_secret"]:
+            other["client_secret"] = registered["client_secret"]
+        registered = host.register(peer, {"update": other}, profile)
+        assert registered["metadata"]["client_name"] == "Another name", registered["metadata"]
+        assert host.register(peer, {"delete": access(registered)}, profile) is None
+        turned_down(lambda gone=registered: host.register(peer, {"read": access(gone)}))
+        turned_down(as_registered(peer, host, registered).token)
+
+
+def as_registered(peer, host, registered):
+    """A client with the credentials that it was given."""
+    credentials = {name: registered[name] for name in ("client_id", "client_secret")}
+    return host.make(peer, client_auth=peer.basic, grant="client_credentials", scope="read", **credentials)
+
+
+def access(registered):
+    """What permits to look after a registration."""
+    return {name: registered[name] for name in ("registration_client_uri", "registration_access_token")}
 
 
 @feature("FAPI 2.0 from end to end", OP, KC)

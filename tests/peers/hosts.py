@@ -138,18 +138,32 @@ class Host:
                 options["dpop"] = {"alg": key.alg, "jwk": public_jwk(key.private.public_key()), "url": f"{peer.keys.signer.url}/proofs"}
         if client.get("alg"):
             options.setdefault("assertion_audience", peer.assertion_audience)
+        options = {"client_auth": peer.basic if client["method"] == "client_secret_basic" else client["method"], "grant": client["grant"], **options}
+        return self.make(peer, profile, lossy, client_id=client_id, **options)
+
+    def make(self, peer, profile=None, lossy=False, **options):
+        """A new client with these credentials."""
         self.clients += 1
         name = f"client {self.clients}"
-        options = {
-            "client_id": client_id,
-            "client_auth": peer.basic if client["method"] == "client_secret_basic" else client["method"],
-            "grant": client["grant"],
-            "base_url": peer.base_url,
-            "allow_loopback_http": True,
-            **options,
-        }
+        options = {"base_url": peer.base_url, "allow_loopback_http": True, **options}
         self.tell("client", name=name, profile=profile or peer.profile, options=options, lossy=lossy)
         return RemoteClient(self, name)
+
+    def register(self, peer, request, profile=None):
+        """What the server has registered now; nothing once that is deleted."""
+        (members,) = request.values()
+        self.hide(members)
+        options = {"base_url": peer.base_url, "allow_loopback_http": True}
+        registered = self.tell("register", profile=profile or peer.profile, options=options, request=request)
+        if registered is not None:
+            self.hide(registered)
+            self.check(registered.pop("shown"))
+        return registered
+
+    def hide(self, members):
+        """What of them is a secret."""
+        names = "initial_access_token", "registration_access_token", "client_secret"
+        self.secrets.update(members[name] for name in names if members.get(name))
 
 
 class RemoteClient:

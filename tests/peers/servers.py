@@ -114,6 +114,10 @@ class Peer:
         """How it shows and checks certificates."""
         return {"certificate": str(self.keys.server.path), "key": str(self.keys.server.key_path), "trusted": str(self.keys.trusted)}
 
+    def initial_access_token(self):
+        """What permits to register a client."""
+        return "may-register"
+
     def authorize(self, url, **manners):
         return browser.authorize(url, self.addresses["redirect_uri"], USER, **manners)
 
@@ -174,7 +178,7 @@ class OidcProvider(Peer):
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="remint-peer-")))
         shutil.copy(HERE / "oidc-provider" / "server.mjs", folder)
         (folder / "node_modules").symlink_to(install.oidc_provider())
-        options = {"clients": self.told(), "user": USER, "redirect_uri": REDIRECT_URI, "tls": self.tls()}
+        options = {"clients": self.told(), "user": USER, "redirect_uri": REDIRECT_URI, "tls": self.tls(), "initial_access_token": self.initial_access_token()}
         self.start(["node", "server.mjs", json.dumps(options)], folder)
 
 
@@ -280,14 +284,22 @@ class Keycloak(Fronted):
         self.stop()
 
     def wait_until_ready(self):
-        root = f"http://127.0.0.1:{self.port}"
-        wait_for(self, f"{root}/realms/master", 120)
-        form = {"grant_type": "password", "client_id": "admin-cli", **self.ADMIN}
-        token = json.loads(request(f"{root}/realms/master/protocol/openid-connect/token", urlencode(form).encode()))["access_token"]
-        request(f"{root}/admin/realms", realm("remint", self.keys), authorization=f"Bearer {token}")
+        wait_for(self, f"http://127.0.0.1:{self.port}/realms/master", 120)
+        self.administer("realms", realm("remint", self.keys))
         self.front.pass_on_to(self.port)
         paths = {"token": "/token", "authorization": "/auth", "revocation": "/revoke", "introspection": "/token/introspect", "userinfo": "/userinfo"}
         self.locate(f"{self.front.url}/realms/remint", **{name: f"/protocol/openid-connect{path}" for name, path in paths.items()})
+
+    def administer(self, path, told):
+        """Its admin API. The token for that lives for a minute."""
+        # Its issuer is the address that was asked, and so is that of the tokens which it gives here for its clients.
+        root, host = f"http://127.0.0.1:{self.port}", urlsplit(self.front.url).netloc
+        form = {"grant_type": "password", "client_id": "admin-cli", **self.ADMIN}
+        token = json.loads(request(f"{root}/realms/master/protocol/openid-connect/token", urlencode(form).encode(), host=host))["access_token"]
+        return request(f"{root}/admin/{path}", told, authorization=f"Bearer {token}", host=host)
+
+    def initial_access_token(self):
+        return json.loads(self.administer("realms/remint/clients-initial-access", {"count": 1, "expiration": 600}))["token"]
 
     def confirmation(self, token, client_id):
         # Its issuer is the address that was asked; asked at another, it takes the token for a stranger's. So the token itself is read.

@@ -113,7 +113,7 @@ const verbs = {
     const client = await register(profile, { [word]: camelCased(members) }, camelCased(options));
     if (client === undefined) return null;
     const { clientSecret, registrationAccessToken } = client;
-    return snakeCased({ ...client, clientSecret, registrationAccessToken });
+    return snakeCased({ ...client, clientSecret, registrationAccessToken, shown: `${client} ${inspect(client)} ${JSON.stringify(client)}` });
   },
 
   rotated: ({ client }) => states.get(client).rotated,

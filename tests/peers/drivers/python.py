@@ -120,7 +120,8 @@ class Driver:
 
     def register(self, profile, options, request):
         ca = options.pop("ca", None)
-        return remint.core.register(remint.core.Registrar({"profile": profile, **options}), request, ca=ca)
+        client = remint.core.register(remint.core.Registrar({"profile": profile, **options}), request, ca=ca)
+        return client and {**client, "metadata": json.loads(client["metadata"]), "shown": f"{client} {client!r}"}
 
     async def token(self, client, **arguments):
         return shown(await settled(self.clients[client].token(**arguments)))

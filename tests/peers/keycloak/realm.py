@@ -43,6 +43,9 @@ def realm(name, keys):
         ],
         "identityProviders": [voucher(keys)],
         "clientScopes": [scope("read"), scope("write"), subject()],
+        # What a client that registers itself has, and may ask for.
+        "defaultDefaultClientScopes": ["subject"],
+        "defaultOptionalClientScopes": ["read", "write"],
         "clients": [client(client_id, described, keys) for client_id, described in CLIENTS.items() if described["method"] not in BEYOND],
     }
 

@@ -13,7 +13,7 @@ const ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token";
 // What a resource server of its own might be called.
 const RESOURCES = ["https://one.api.example/", "https://two.api.example/"];
 
-const { clients, tls, redirect_uri } = JSON.parse(process.argv[2]);
+const { clients, tls, redirect_uri, initial_access_token } = JSON.parse(process.argv[2]);
 
 const server = createServer();
 // A certificate is asked for and not insisted on: most clients have none. Whether it is trusted is decided per client.
@@ -71,7 +71,7 @@ const provider = new Provider(issuer, {
       certificateSubjectMatches: (ctx, _, expected) => certificate(ctx.socket).subject === expected,
     },
     pushedAuthorizationRequests: { enabled: true },
-    registration: { enabled: true },
+    registration: { enabled: true, initialAccessToken: initial_access_token },
     registrationManagement: { enabled: true },
     requestObjects: { enabled: true },
     resourceIndicators: { enabled: true, getResourceServerInfo: resource, useGrantedResource: () => true },

@@ -2,6 +2,7 @@
 
 mod client;
 mod keys;
+mod registration;
 mod stores;
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,10 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use remint::Secret;
 use remint::client::Token;
 use remint::event::{AuthorizationUrl, BackchannelRequest, DeviceRequest};
 use remint::step::Pending;
+use remint::{RegistrationRequest, Secret};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -132,6 +133,11 @@ enum Order {
         client: String,
         count: usize,
     },
+    Register {
+        profile: Value,
+        options: BTreeMap<String, Value>,
+        request: RegistrationRequest,
+    },
 }
 
 struct Driver {
@@ -221,6 +227,9 @@ impl Driver {
             Order::LoseAnswers { client, count } => {
                 self.client(&client)?.state.losses.store(count, Ordering::Release);
                 Value::Null
+            }
+            Order::Register { profile, options, request } => {
+                registration::register(profile, options, request, self.runtime.as_deref())?
             }
         };
         Ok(json!({ "ok": answer }))
