@@ -200,8 +200,7 @@ def _(peer, host):
     client.exchange(callback, session)
 
 
-# Keycloak writes `iss` twice into its answers, and what is in a JSON object twice is not believed (P-5).
-@feature("JARM", OP)
+@feature("JARM", OP, KC, GL)
 def _(peer, host):
     client = host.client(peer, "signed-answer", profile=discovered(peer, "openid-configuration"), response_mode="jwt")
     session, callback = client.authorize(peer)

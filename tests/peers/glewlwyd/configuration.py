@@ -85,7 +85,7 @@ def configure(url, issuer_root, keys):
         if described["method"] not in BEYOND:
             admin.send("POST", "client/", client(client_id, described, keys))
     for name in ("oidc", "nonced"):
-        admin.send("POST", "mod/plugin/", plugin(name, f"{issuer_root}/api/{name}"))
+        admin.send("POST", "mod/plugin/", plugin(name, f"{issuer_root}/api/{name}", keys))
     person = Session(url)
     person.sign_in(**{"name": USER["name"], "password": USER["password"]})
     for client_id, described in CLIENTS.items():
@@ -121,12 +121,13 @@ def client(client_id, described, keys):
     return told
 
 
-def plugin(name, issuer):
+def plugin(name, issuer, keys):
     parameters = {
         "iss": issuer,
-        "jwt-type": "sha",
+        "jwt-type": "rsa",
         "jwt-key-size": "256",
-        "key": "only for the tests",
+        "key": keys.signing["key-RS256"].pem,
+        "cert": keys.signing["key-RS256"].public_pem,
         "access-token-duration": 3600,
         "refresh-token-duration": 86400,
         "code-duration": 600,

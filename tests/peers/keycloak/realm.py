@@ -69,6 +69,9 @@ def client(client_id, described, keys):
         attributes |= {"use.jwks.string": True, "jwks.string": json.dumps(keys.jwks(client_id)), "token.endpoint.auth.signing.alg": described["alg"]}
     if described.get("request_object"):
         attributes |= {"request.object.required": "request only", "request.object.signature.alg": described["alg"]}
+    if described.get("jarm"):
+        # Else it writes its issuer into the signed answer once as a claim and once as a parameter.
+        attributes |= {"exclude.issuer.from.auth.response": True}
     if method == "client_secret_jwt":
         attributes |= {"token.endpoint.auth.signing.alg": described["alg"]}
     if method == "tls_client_auth":
