@@ -46,7 +46,7 @@ public struct SigningKey: Sendable {
 /// A key that tokens are bound to (DPoP, RFC 9449): whoever has stolen a token cannot use it without the key.
 ///
 /// On Apple platforms `DPoPKey.generate()` makes one. Elsewhere swift-crypto's `P256.Signing.PrivateKey()` or a service of
-/// yours holds it.
+/// yours holds it: Foundation has no keys there, and what signs is never this package's own.
 public struct DPoPKey: Sendable {
     /// `ES256`, `ES384`, `EdDSA`, `RS256` or `PS256` (RFC 7518 section 3.1).
     public var algorithm: String
@@ -70,6 +70,36 @@ public struct DPoPKey: Sendable {
         self.jwk = jwk
         self.isRequired = isRequired
         self.sign = sign
+    }
+
+    /// A key whose public half is the `rawRepresentation` of swift-crypto or CryptoKit.
+    ///
+    /// - Parameters:
+    ///   - algorithm: `ES256`, `ES384` or `EdDSA`.
+    ///   - publicKey: On the curves P-256 and P-384 the point's x and y, of 32 or 48 bytes each; on Ed25519 32 bytes.
+    /// - Throws: ``RemintError`` with the code `invalid_option`, if the two do not fit each other.
+    public init(
+        algorithm: String, publicKey: Data, isRequired: Bool = true,
+        sign: @escaping @Sendable (_ input: Data) async throws -> Data
+    ) throws {
+        // RFC 7518 section 6.2.1, RFC 8037 section 2.
+        let jwk: [String: String]
+        switch (algorithm, publicKey.count) {
+        case ("ES256", 64), ("ES384", 96):
+            let size = publicKey.count / 2
+            jwk = [
+                "kty": "EC", "crv": "P-\(size * 8)", "x": publicKey.prefix(size).base64URL,
+                "y": publicKey.suffix(size).base64URL,
+            ]
+        case ("EdDSA", 32): jwk = ["kty": "OKP", "crv": "Ed25519", "x": publicKey.base64URL]
+        case ("ES256", _), ("ES384", _), ("EdDSA", _):
+            throw RemintError.misuse(
+                "a public key of \(publicKey.count) bytes is none for `\(algorithm)`: give its `rawRepresentation`")
+        default:
+            throw RemintError.misuse(
+                "a key by its `rawRepresentation` signs by `ES256`, `ES384` or `EdDSA`: give another one's `jwk`")
+        }
+        self.init(algorithm: algorithm, jwk: jwk, isRequired: isRequired, sign: sign)
     }
 
     /// As the core takes it.

@@ -28,6 +28,43 @@ final class DPoPTests: XCTestCase {
         return HTTPResponse(status: 200, headers: [("DPoP-Nonce", nonce + "+")], body: Data("ok".utf8))
     }
 
+    func testAPublicKeyIsTakenAsSwiftCryptoGivesIt() async throws {
+        // The points of RFC 7517 appendix A.1 and RFC 8037 appendix A.2; on P-384 only the length counts here.
+        let x = "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", y = "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"
+        let point = try XCTUnwrap(Data(base64URL: x)) + XCTUnwrap(Data(base64URL: y))
+        let edwards = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+        let wide = String(repeating: "BwcH", count: 16)
+        let cases: [(String, Data, [String: String])] = [
+            ("ES256", point, ["kty": "EC", "crv": "P-256", "x": x, "y": y]),
+            // A slice, whose first index is not zero.
+            ("ES256", (Data([4]) + point).dropFirst(), ["kty": "EC", "crv": "P-256", "x": x, "y": y]),
+            ("ES384", Data(repeating: 7, count: 96), ["kty": "EC", "crv": "P-384", "x": wide, "y": wide]),
+            ("EdDSA", try XCTUnwrap(Data(base64URL: edwards)), ["kty": "OKP", "crv": "Ed25519", "x": edwards]),
+        ]
+        for (algorithm, publicKey, jwk) in cases {
+            let size = algorithm == "ES384" ? 96 : 64
+            let key = try DPoPKey(algorithm: algorithm, publicKey: publicKey) { _ in Data(repeating: 7, count: size) }
+            XCTAssertEqual(key.jwk, jwk)
+            let server = FakeServer { _, number in FakeServer.token("T\(number)", more: ["token_type": "DPoP"]) }
+            let client = try acme(server, grant: "client_credentials") { $0.dpop = key }
+            _ = try await client.token()
+            XCTAssertEqual(server.received[0].proof?.header["jwk"] as? [String: String], jwk)
+            XCTAssertEqual(server.received[0].proof?.header["alg"] as? String, algorithm)
+            await client.close()
+        }
+    }
+
+    func testAPublicKeyThatDoesNotFitItsAlgorithmIsRefused() {
+        for (algorithm, size) in [("ES256", 65), ("ES256", 96), ("ES384", 64), ("EdDSA", 64), ("RS256", 64)] {
+            XCTAssertThrowsError(
+                try DPoPKey(algorithm: algorithm, publicKey: Data(repeating: 7, count: size)) { $0 }
+            ) { error in
+                XCTAssertEqual((error as? RemintError)?.code, "invalid_option")
+                XCTAssertTrue("\(error)".contains(algorithm == "RS256" ? "jwk" : "rawRepresentation"), "\(error)")
+            }
+        }
+    }
+
     func testANonceIsLearnedAtBothPlacesAndCostsNoToken() async throws {
         let server = FakeServer(DPoPTests.strict)
         let client = try acme(server, grant: "client_credentials") { $0.dpop = prover() }
