@@ -223,18 +223,41 @@ public class Builder internal constructor(profile: String) {
      */
     public fun build(): Client = Client(driver(), View(dev.remint.core.Want()))
 
+    /**
+     * Checks the options and makes what registers clients at the server, in place of a client: see [Registrar].
+     *
+     * @throws UsageException if an option is missing, unknown or of no use before there is a client; the message names it
+     */
+    public fun registrar(): Registrar = Registrar(parts())
+
     internal fun driver(): Driver {
         val executor = executor ?: Threads.executor
+        val transport = transport(executor)
+        val keys = Keys(signingKey, dpop, isDpopRequired)
+        val shared = store?.let { SharedStore(it, clock, executor) }
+        val host = Host(transport, executor, clock, random, clientSecret, clientAssertion, grants, keys, certificate, shared, onNotice)
+        return Driver(NativeLibrary.newCore(members(options + checks())), host)
+    }
+
+    internal fun parts(): RegistrarParts {
+        val timeout = options["request_timeout"] ?: TIMEOUT
+        if (timeout !is Duration || timeout < MIN_TIMEOUT || timeout > MAX_TIMEOUT) {
+            throw misuse("the option `requestTimeout` is `$timeout`: a `Duration` from 1 ms to 10 minutes is allowed")
+        }
+        val core = NativeLibrary.newRegistrar(members(options - "request_timeout"))
+        // The core has checked it.
+        val cap = ((options["policy"] as? Map<*, *>)?.get("answer_cap") as? Number)?.toLong() ?: ANSWER_CAP
+        return RegistrarParts(core, transport(executor ?: Threads.executor), clock, timeout, cap)
+    }
+
+    private fun members(options: Map<String, Any?>) =
+        options.entries.joinToString(",", "{", "}") { (name, value) -> "${toJson(name, name)}:${toJson(name, value)}" }
+
+    private fun transport(executor: Executor): Transport {
         if (http != null && listOfNotNull(proxy, sslContext, trustManager).isNotEmpty()) {
             throw misuse("the options `proxy`, `sslContext` and `trustManager` are for the default transport: leave them out, or `http`")
         }
-        val keys = Keys(signingKey, dpop, isDpopRequired)
-        val shared = store?.let { SharedStore(it, clock, executor) }
-        val host = Host(
-            http ?: defaultTransport(executor), executor, clock, random, clientSecret, clientAssertion, grants, keys, certificate, shared, onNotice,
-        )
-        val members = (options + checks()).entries.joinToString(",", "{", "}") { (name, value) -> "${toJson(name, name)}:${toJson(name, value)}" }
-        return Driver(NativeLibrary.newCore(members), host)
+        return http ?: defaultTransport(executor)
     }
 
     /** Nobody tells a file store what others write: it is looked at more often, unless the user says how often. */
@@ -275,6 +298,12 @@ public class Builder internal constructor(profile: String) {
         val SECURE_RANDOM = SecureRandom()
         const val STORE_CHECK = "store_check"
         val FILE_CHECK: Duration = Duration.ofMillis(500)
+        val TIMEOUT: Duration = Duration.ofSeconds(10)
+        val MIN_TIMEOUT: Duration = Duration.ofMillis(1)
+        val MAX_TIMEOUT: Duration = Duration.ofMinutes(10)
+
+        /** The policy's own, in bytes. */
+        const val ANSWER_CAP = 262_144L
     }
 }
 

@@ -3,6 +3,7 @@ package dev.remint
 import com.sun.jna.Platform
 import dev.remint.core.Core
 import dev.remint.core.CoreException
+import dev.remint.core.Registrar
 import dev.remint.core.Secret
 import dev.remint.core.uniffiEnsureInitialized
 
@@ -11,10 +12,14 @@ internal object NativeLibrary {
     // A class that failed to initialize stays so: there is one verdict for the life of the process.
     private val problem: Throwable? = runCatching { uniffiEnsureInitialized() }.exceptionOrNull()
 
-    fun newCore(options: String): Core {
+    fun newCore(options: String): Core = loaded { Core(Secret(options)) }
+
+    fun newRegistrar(options: String): Registrar = loaded { Registrar(Secret(options)) }
+
+    private inline fun <T> loaded(make: () -> T): T {
         if (problem != null) throw misuse(explain(problem), problem)
         try {
-            return Core(Secret(options))
+            return make()
         } catch (refused: CoreException.Refused) {
             throw refused.failure.toException()
         }

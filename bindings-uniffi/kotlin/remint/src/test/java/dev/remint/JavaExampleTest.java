@@ -77,6 +77,20 @@ class JavaExampleTest {
         }
     }
 
+    @Test
+    void aClientThatRegistersItself() throws Exception {
+        byte[] answer = "{\"client_id\":\"c1\",\"client_secret\":\"s1\",\"client_name\":\"Nightly job\"}".getBytes(StandardCharsets.UTF_8);
+        Registrar registrar = Client.builder("keycloak").variable("baseUrl", "https://sso.example.com").variable("realm", "shop")
+                .http(request -> CompletableFuture.completedFuture(new HttpResponse(201, Map.of("content-type", List.of("application/json")), answer)))
+                .registrar();
+        RegistrationRequest request = new RegistrationRequest.Register(Map.of("client_name", "Nightly job"), "given-by-the-operator");
+        RegisteredClient client = registrar.registerBlocking(request);
+        assertEquals(List.of("c1", "s1", "Nightly job"), List.of(client.getClientId(), client.getClientSecret(), client.getMetadata().get("client_name")));
+        assertEquals("c1", registrar.registerAsync(request).get().getClientId());
+        UsageException unmanaged = assertThrows(UsageException.class, () -> new RegistrationRequest.Delete(client));
+        assertEquals("invalid_option", unmanaged.getCode());
+    }
+
     /** A store of a user's own, in memory. */
     private static final class Shelf implements Store {
         private final Map<String, String> records = new ConcurrentHashMap<>();

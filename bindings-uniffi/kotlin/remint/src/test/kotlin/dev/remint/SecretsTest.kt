@@ -45,6 +45,7 @@ import dev.remint.core.HttpRequest as CoreRequest
 
 class SecretsTest {
     private val secret = Secret("s3cret")
+    private val registered = ClientInformation("id", secret, null, null, secret, "https://a.example/c", "{}")
     private val pending = Pending("WDJB-MJHT", "https://a.example/device", null, "https://a.example/device", 1, 2, secret)
 
     @Test
@@ -61,6 +62,9 @@ class SecretsTest {
             HttpRequest("GET", "https://a.example/?s3cret", mapOf(), null, Duration.ZERO, 1, "s3cret"),
             Locked("s3cret"), Held(Duration.ZERO, "s3cret"), Conflict("s3cret"), Saved(), StoreKey("2026-11", "s3cret"),
             Client.builder("phoenix-wallet").storeKeys(StoreKey("2026-11", "s3cret")),
+            Registrar("keycloak") { variable("baseUrl", "https://a.example").variable("realm", "r") }, RegisteredClient(registered),
+            dev.remint.RegistrationRequest.Register("""{"client_name":"s3cret"}""", "s3cret", "s3cret"), dev.remint.RegistrationRequest.Read("https://a.example/", "s3cret"),
+            dev.remint.RegistrationRequest.Update("https://a.example/", "s3cret", "{}", "id", "s3cret"), dev.remint.RegistrationRequest.Delete("https://a.example/", "s3cret"),
         ).joinToString("\n")
         assertFalse("s3cret" in printed, printed)
         assertTrue("tokenType=Bearer" in token.toString())
@@ -84,7 +88,7 @@ class SecretsTest {
             TokenRequest.Code(secret, "https://a.example/", secret), TokenRequest.Refresh(secret, null),
             RegistrationRequest.Register(secret, secret, null), RegistrationRequest.Read("https://a.example/c", secret),
             RegistrationRequest.Update("https://a.example/c", secret, null, secret, secret), RegistrationRequest.Delete("https://a.example/c", secret),
-            ClientInformation("id", secret, null, null, secret, "https://a.example/c", "{}"), Operation.Verify("o", "f", "{}", "ES256", secret, "AA", 1),
+            registered, Operation.Verify("o", "f", "{}", "ES256", secret, "AA", 1),
             Step(Answer.Use(lease), listOf(), listOf(), listOf(), listOf()),
         )
         for (record in records) {
@@ -135,14 +139,14 @@ class SecretsTest {
 
     @Test
     fun `what reads fields or getters by reflection is told to leave secrets out`() {
-        for (kind in listOf(Token::class.java, Client::class.java, Authorization::class.java, InsecureUrl::class.java, Secret::class.java, SecretBytes::class.java, Locked::class.java, Conflict::class.java)) {
+        for (kind in listOf(Token::class.java, Client::class.java, Authorization::class.java, InsecureUrl::class.java, Secret::class.java, SecretBytes::class.java, Locked::class.java, Conflict::class.java, RegisteredClient::class.java)) {
             val shown = kind.declaredFields.filter { !Modifier.isTransient(it.modifiers) && !Modifier.isStatic(it.modifiers) }.map { it.name }
             assertTrue(shown.all { kind == InsecureUrl::class.java && it == "headers" || kind == Authorization::class.java && it == "url" }, "$kind: $shown")
         }
         for ((kind, getter) in listOf(
             Token::class.java to "getAccessToken", Token::class.java to "getAuthorization",
             Authorization::class.java to "getSession", InsecureUrl::class.java to "getUrl", Locked::class.java to "getRecord", Held::class.java to "getRecord",
-            Conflict::class.java to "getRecord",
+            Conflict::class.java to "getRecord", RegisteredClient::class.java to "getClientSecret", RegisteredClient::class.java to "getRegistrationAccessToken",
         )) {
             assertTrue(kind.getMethod(getter).isAnnotationPresent(java.beans.Transient::class.java), getter)
         }
