@@ -310,7 +310,7 @@ def _(peer, host):
     turned_down(client.with_resource("https://other.example/").token)
 
 
-@feature("dynamic registration", OP, KC, kotlin="its driver has no verb for it", swift="its driver has no verb for it")
+@feature("dynamic registration", OP, KC, swift="its driver has no verb for it")
 def _(peer, host):
     metadata = {"client_name": "Nightly job", "grant_types": ["client_credentials"], "token_endpoint_auth_method": "client_secret_basic"}
     metadata |= {"response_types": [], "redirect_uris": []}

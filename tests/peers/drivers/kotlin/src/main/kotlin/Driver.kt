@@ -6,6 +6,7 @@ import dev.remint.Builder
 import dev.remint.Client
 import dev.remint.Notice
 import dev.remint.OnRotated
+import dev.remint.RegistrationRequest
 import dev.remint.RemintException
 import dev.remint.SigningKey
 import dev.remint.StoreKey
@@ -123,6 +124,7 @@ private class Driver(private val style: Style) {
                 clients[words.text("view")] = held.view(held.client.withSubject(words.text("subject"), words.text("refresh_token"), onRotated), rotated)
                 null
             }
+            "register" -> register(words)
             "invalidate" -> {
                 style.invalidate(held.client)
                 null
@@ -137,11 +139,34 @@ private class Driver(private val style: Style) {
         }
     }
 
+    private suspend fun register(words: JsonObject): Any? {
+        val options = words.getValue("options").jsonObject
+        val registrar = Client.builder(words.profile()).apply {
+            for ((name, value) in options) option(name, value)
+            options.some("ca")?.let { trustManager(Tls(it, null, null).trust) }
+        }.registrar()
+        val (word, members) = words.getValue("request").jsonObject.entries.single().let { (word, members) -> word to members.jsonObject }
+        fun uri() = members.text("registration_client_uri")
+        fun token() = members.text("registration_access_token")
+        val request = when (word) {
+            "register" -> RegistrationRequest.Register(members.text("metadata"), members.some("initial_access_token"), members.some("software_statement"))
+            "read" -> RegistrationRequest.Read(uri(), token())
+            "update" -> RegistrationRequest.Update(uri(), token(), members.text("metadata"), members.some("client_id"), members.some("client_secret"))
+            "delete" -> RegistrationRequest.Delete(uri(), token())
+            else -> throw IllegalArgumentException("there is no registration request `$word`")
+        }
+        return style.register(registrar, request)?.run {
+            mapOf(
+                "client_id" to clientId, "client_secret" to clientSecret, "registration_access_token" to registrationAccessToken,
+                "registration_client_uri" to registrationClientUri, "metadata" to metadata, "shown" to "$this ${serialized(this)} $registrar $request",
+            )
+        }
+    }
+
     private fun keep(words: JsonObject): Any? {
         val notices = synchronizedList<Notice>()
         val losses = Losses()
-        // The text of a document, or a built-in name.
-        val profile = words.getValue("profile").let { (it as? JsonPrimitive)?.content ?: it.toString() }
+        val profile = words.profile()
         val options = words.getValue("options").jsonObject
         val (pair, ca) = options["client_certificate"]?.jsonObject to options.some("ca")
         val tls = if (pair == null && ca == null) null else Tls(ca, pair?.text("certificate"), pair?.text("key"))
@@ -225,6 +250,9 @@ private fun JsonObject.text(name: String) = getValue(name).text
 private fun JsonObject.some(name: String) = (get(name) as? JsonPrimitive)?.contentOrNull
 
 private fun seconds(value: JsonElement): Duration = Duration.ofMillis((value.jsonPrimitive.double * 1e3).toLong())
+
+/** The text of a document, or a built-in name. */
+private fun JsonObject.profile() = getValue("profile").let { (it as? JsonPrimitive)?.content ?: it.toString() }
 
 private fun JsonObject.scope() = some("scope")?.split(" ")
 

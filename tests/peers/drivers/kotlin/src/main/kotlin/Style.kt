@@ -6,6 +6,9 @@ import dev.remint.Client
 import dev.remint.DeviceAuthorization
 import dev.remint.Introspection
 import dev.remint.OnRotated
+import dev.remint.RegisteredClient
+import dev.remint.Registrar
+import dev.remint.RegistrationRequest
 import dev.remint.Token
 import dev.remint.ktor.RemintAuth
 import dev.remint.okhttp.RemintIOException
@@ -42,6 +45,7 @@ internal interface Style {
     suspend fun poll(client: Client, session: String, subject: String, onRotated: OnRotated): Token
     suspend fun introspect(client: Client, token: String, hint: String?): Introspection
     suspend fun revoke(client: Client, token: String?, hint: String?)
+    suspend fun register(registrar: Registrar, request: RegistrationRequest): RegisteredClient?
     fun close()
 }
 
@@ -81,6 +85,8 @@ internal class Suspending : Style {
     override suspend fun introspect(client: Client, token: String, hint: String?) = client.introspect(token, hint)
 
     override suspend fun revoke(client: Client, token: String?, hint: String?) = client.revoke(token, hint)
+
+    override suspend fun register(registrar: Registrar, request: RegistrationRequest) = registrar.register(request)
 
     override suspend fun exchange(client: Client, callback: String, session: String, subject: String, onRotated: OnRotated) =
         client.exchange(callback, session, subject, onRotated)
@@ -129,6 +135,8 @@ internal class Blocking : Style {
     override suspend fun introspect(client: Client, token: String, hint: String?) = client.introspectBlocking(token, hint)
 
     override suspend fun revoke(client: Client, token: String?, hint: String?) = client.revokeBlocking(token, hint)
+
+    override suspend fun register(registrar: Registrar, request: RegistrationRequest) = registrar.registerBlocking(request)
 
     override suspend fun exchange(client: Client, callback: String, session: String, subject: String, onRotated: OnRotated) =
         client.exchangeBlocking(callback, session, subject, onRotated)
