@@ -248,9 +248,7 @@ class Keycloak(Fronted):
 
     def __init__(self, keys, stack):
         super().__init__(keys, stack)
-        home = install.keycloak(self.initialise)
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="remint-peer-")))
-        shutil.copytree(home / "data" / "h2", folder / "h2")
+        home = self.own_home(install.keycloak(self.initialise), Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="remint-peer-"))))
         tls = self.tls()
         self.port, tls_port = free_ports(2)
         self.front.on_channel = self.answer_for_ann
@@ -258,13 +256,22 @@ class Keycloak(Fronted):
         self.run(
             home,
             self.port,
-            f"--db-url=jdbc:h2:file:{folder}/h2/keycloakdb;NON_KEYWORDS=VALUE",
             f"--https-port={tls_port}",
             f"--https-certificate-file={tls['certificate']}",
             f"--https-certificate-key-file={tls['key']}",
             f"--truststore-paths={tls['trusted']}",
             f"--spi-ciba-auth-channel--ciba-http-auth-channel--http-authentication-channel-uri={self.front.url}/peers/channel",
         )
+
+    def own_home(self, installed, home):
+        """A home for this run alone, where it keeps whom it trusts beside its database."""
+        for name in ("lib", "conf", "providers", "themes"):
+            (home / name).symlink_to(installed / name)
+        # It finds its home by where its script is.
+        (home / "bin").mkdir()
+        shutil.copy(installed / "bin" / "kc.sh", home / "bin")
+        shutil.copytree(installed / "data" / "h2", home / "data" / "h2")
+        return home
 
     def run(self, home, port, *options):
         environment = {
