@@ -55,21 +55,18 @@ public final class Client: Sendable {
         _ profile: String, _ clientID: String?, _ secret: ClientSecret, _ provider: SecretProvider?, _ scope: [String]?,
         _ configuration: Configuration
     ) throws {
-        let options = try configuration.json(profile: profile, clientID: clientID, clientSecret: secret, scope: scope)
+        let options = try configuration.options(
+            profile: profile, clientID: clientID, clientSecret: secret, scope: scope)
         let core: Core
         do {
-            core = try Core(options: Secret(options))
+            core = try Core(options: Secret(try text(of: options)))
         } catch CoreError.Refused(let failure) {
             throw RemintError(failure)
         }
-        let http: any HTTPClient =
-            if let transport = configuration.transport { CustomTransport(transport: transport) } else {
-                URLSessionTransport(configuration.urlSession)
-            }
         var providers = try configuration.providers
         providers.clientSecret = provider
         let host = Host(
-            http: http, clock: SystemOrTestClock(test: configuration.clock), random: configuration.random,
+            http: configuration.http, clock: SystemOrTestClock(test: configuration.clock), random: configuration.random,
             providers: providers, store: configuration.store, verifier: configuration.verifier,
             onStoreError: configuration.onStoreError, onNotice: configuration.onNotice)
         driver = Driver(

@@ -246,13 +246,22 @@ extension Configuration {
         "authorization_signed_response_alg": "authorizationSignedResponseAlgorithm",
         "authorization_url": "authorizationURL", "credential_name": "credentialName",
         "redirect_uri": "redirectURI", "store_keys": "storeKeys",
+        "initial_access_token": "initialAccessToken", "registration_access_token": "registrationAccessToken",
+        "registration_client_uri": "registrationClientURI",
         "api_origins": "apiOrigins",
         "allow_loopback_http": "allowLoopbackHTTP", "request_timeout": "requestTimeout", "aside": "backgroundRefresh",
         "min_ttl": "minTTL",
     ]
 
-    /// The options as the core takes them: one JSON object, names in snake case, durations in seconds.
-    func json(profile: String, clientID: String?, clientSecret: ClientSecret, scope: [String]?) throws -> String {
+    /// What sends the requests.
+    var http: any HTTPClient {
+        if let transport { CustomTransport(transport: transport) } else { URLSessionTransport(urlSession) }
+    }
+
+    /// The options as the core takes them: names in snake case, durations in seconds.
+    func options(profile: String, clientID: String?, clientSecret: ClientSecret, scope: [String]?) throws -> [String:
+        Any]
+    {
         var options: [String: Any] = variables
         options["profile"] = profile
         options["client_id"] = clientID
@@ -324,7 +333,7 @@ extension Configuration {
         if urlSession != nil, transport != nil {
             throw RemintError.misuse("option `urlSession` is for the default transport: leave it out, or `transport`")
         }
-        return try text(of: options)
+        return options
     }
 
     /// The user's functions, and the files that are read in the place of one. The client's secret is not among the options.

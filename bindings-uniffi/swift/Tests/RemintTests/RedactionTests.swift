@@ -64,7 +64,7 @@ final class RedactionTests: XCTestCase {
         XCTAssertEqual(error.localizedDescription, "it failed")
     }
 
-    func testWhatCrossesFromTheCorePrintsNoSecret() {
+    func testWhatCrossesFromTheCorePrintsNoSecret() throws {
         let secret = Secret("t0ken")
         XCTAssertEqual(secret.expose(), "t0ken")
         assertHides(secret, "t0ken")
@@ -80,5 +80,17 @@ final class RedactionTests: XCTestCase {
             algorithm: "ES256", jwk: "{}", input: Data("t0ken".utf8), signature: Data("t0ken".utf8))
         assertHides(signed, "t0ken", "116")
         assertHides(StoreKey(id: "2026-11", base64URL: "t0ken"), "t0ken")
+        let client = RegisteredClient(
+            ClientInformation(
+                clientId: "c1", clientSecret: secret, clientIdIssuedAt: nil, clientSecretExpiresAt: nil,
+                registrationAccessToken: secret, registrationClientUri: "https://x.example/c1", metadata: "{}"))
+        assertHides(client, "t0ken")
+        XCTAssertTrue(printed(client).contains("https://x.example/c1"))
+        assertHides(Remint.RegistrationRequest.register(metadata: "t0ken", initialAccessToken: "t0ken"), "t0ken")
+        for request in [try .read(client), try .update(client, metadata: "t0ken"), try .delete(client)]
+            as [Remint.RegistrationRequest]
+        {
+            assertHides(request, "t0ken")
+        }
     }
 }
