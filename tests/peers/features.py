@@ -164,14 +164,18 @@ def _(peer, host):
     turned_down(client.with_subject("eve", subject_token="made up").token)
 
 
-@feature("JWT bearer", KC)
+@feature("JWT bearer", OP, KC)
 def _(peer, host):
+    def is_ann(token):
+        # One server names people by themselves, the other by a number.
+        return USER["name"] in [peer.claims(token["access_token"], "api").get(name) for name in ("sub", "username")]
+
     told = {"scope": "read", "assertion_issuer": VOUCHER["issuer"], "assertion_subject": VOUCHER["subject"]}
     client = host.client(peer, VOUCHER["client"], **told)
     with peer.sees(token=1, api=1):
         token = client.token()
         assert client.call(peer.addresses["api"]) == 200
-    assert peer.claims(token["access_token"], "api")["username"] == USER["name"]
+    assert is_ann(token)
     # Each request has an assertion of its own: one that came back would be refused.
     client.token(force=True)
     # Signed with another key, and about somebody whom it doesn't know.
@@ -179,7 +183,7 @@ def _(peer, host):
     turned_down(host.client(peer, VOUCHER["client"], **{**told, "assertion_subject": "employee 8"}).token)
     # The person is the view's, if nothing else is said.
     mine = host.client(peer, VOUCHER["client"], scope="read", assertion_issuer=VOUCHER["issuer"]).with_subject(VOUCHER["subject"])
-    assert peer.claims(mine.token()["access_token"], "api")["username"] == USER["name"]
+    assert is_ann(mine.token())
 
 
 @feature("PAR", OP, KC, SAS, GL)

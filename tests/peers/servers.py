@@ -19,7 +19,7 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 
 import browser
 import install
-from clients import CLIENTS, REDIRECT_URI, USER
+from clients import CLIENTS, REDIRECT_URI, USER, VOUCHER
 from front import Front
 from glewlwyd import configuration
 from keycloak.realm import realm
@@ -179,6 +179,7 @@ class OidcProvider(Peer):
         shutil.copy(HERE / "oidc-provider" / "server.mjs", folder)
         (folder / "node_modules").symlink_to(install.oidc_provider())
         options = {"clients": self.told(), "user": USER, "redirect_uri": REDIRECT_URI, "tls": self.tls(), "initial_access_token": self.initial_access_token()}
+        options["voucher"] = {**VOUCHER, "jwks": keys.jwks(VOUCHER["client"])}
         self.start(["node", "server.mjs", json.dumps(options)], folder)
 
 

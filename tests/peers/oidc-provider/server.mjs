@@ -6,14 +6,16 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createServer as createTlsServer } from "node:https";
+import { createLocalJWKSet, jwtVerify } from "jose";
 import { Provider, errors } from "oidc-provider";
 
 const TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange";
+const JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token";
 // What a resource server of its own might be called.
 const RESOURCES = ["https://one.api.example/", "https://two.api.example/"];
 
-const { clients, tls, redirect_uri, initial_access_token } = JSON.parse(process.argv[2]);
+const { clients, tls, redirect_uri, initial_access_token, user, voucher } = JSON.parse(process.argv[2]);
 
 const server = createServer();
 // A certificate is asked for and not insisted on: most clients have none. Whether it is trusted is decided per client.
@@ -112,7 +114,7 @@ function metadata([client_id, { secret, method, alg, grants, jwks, subject, par,
     client_id,
     client_secret: secret ?? undefined,
     token_endpoint_auth_method: method,
-    token_endpoint_auth_signing_alg: alg,
+    token_endpoint_auth_signing_alg: method.endsWith("_jwt") ? alg : undefined,
     grant_types: grants,
     redirect_uris: grants.includes("authorization_code") ? [redirect_uri] : [],
     response_types: grants.includes("authorization_code") ? ["code"] : [],
@@ -160,6 +162,24 @@ provider.registerGrantType(
   },
   ["subject_token", "subject_token_type", "actor_token", "actor_token_type", "requested_token_type", "scope", "audience", "resource"],
   ["audience", "resource"],
+);
+
+// RFC 7523 section 2.1, likewise: the assertion is checked by what the provider checks JWTs with, and is good once.
+provider.registerGrantType(
+  JWT_BEARER,
+  async (ctx) => {
+    const { client, params } = ctx.oidc;
+    const rules = { issuer: voucher.issuer, audience: issuer, subject: voucher.subject, requiredClaims: ["jti", "exp"], maxTokenAge: 300 };
+    const { payload } = await jwtVerify(params.assertion, createLocalJWKSet(voucher.jwks), rules).catch(({ message }) => {
+      throw new errors.InvalidGrant(message);
+    });
+    if (!(await provider.ReplayDetection.unique(payload.iss, payload.jti, payload.exp))) throw new errors.InvalidGrant("the assertion was used already");
+    const grant = new provider.Grant({ clientId: client.clientId, accountId: user.name });
+    grant.addOIDCScope(params.scope);
+    const token = new provider.AccessToken({ accountId: user.name, client, grantId: await grant.save(), gty: JWT_BEARER, scope: params.scope });
+    ctx.body = { access_token: await token.save(), token_type: "Bearer", expires_in: token.expiration, scope: token.scope };
+  },
+  ["assertion", "scope"],
 );
 
 provider.on("server_error", (_, error) => console.error(error));
