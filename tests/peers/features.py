@@ -314,7 +314,7 @@ def _(peer, host):
     turned_down(client.with_resource("https://other.example/").token)
 
 
-@feature("dynamic registration", OP, KC, swift="its driver has no verb for it")
+@feature("dynamic registration", OP, KC)
 def _(peer, host):
     metadata = {"client_name": "Nightly job", "grant_types": ["client_credentials"], "token_endpoint_auth_method": "client_secret_basic"}
     metadata |= {"response_types": [], "redirect_uris": []}

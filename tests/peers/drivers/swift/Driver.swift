@@ -95,6 +95,8 @@ struct Driver {
             clients[try words.required("view")] = try client.withSubject(
                 words.required("subject"), refreshToken: words.required("refresh_token"), onRotated: derive(words))
             return NSNull()
+        case "register":
+            return try await register(words)
         case "rotated":
             return try state(words).rotated.with { $0 }
         case "notices":
