@@ -63,7 +63,14 @@ CLIENTS = {
         "request_object": True,
     },
     "detailed": {"secret": "with details", "method": "client_secret_basic", "grant": "authorization_code", "grants": CODE, "details": ["payment"]},
-    "signed-answer": {"secret": "asks for a JWT", "method": "client_secret_basic", "grant": "authorization_code", "grants": CODE, "jarm": True},
+    "signed-answer": {"secret": "asks for a JWT", "method": "client_secret_basic", "grant": "authorization_code", "grants": CODE, "jarm": "RS256"},
+    "answered-by-secret": {
+        "secret": "as long as the hash of HS256, for answers",
+        "method": "client_secret_basic",
+        "grant": "authorization_code",
+        "grants": CODE,
+        "jarm": "HS256",
+    },
     "fapi": {
         "secret": None,
         "method": "private_key_jwt",

@@ -222,6 +222,23 @@ def _(peer, host):
         assert ann.call(peer.addresses["api"]) == 200
 
 
+@feature("JARM, signed with the client's secret", OP)
+def _(peer, host):
+    words = {"profile": discovered(peer, "openid-configuration"), "response_mode": "jwt"}
+    client = host.client(peer, "answered-by-secret", authorization_signed_response_alg="HS256", **words)
+    session, callback = client.authorize(peer)
+    head, claims, signature = parse_qs(urlsplit(callback).query)["response"][0].split(".")
+    with peer.sees(token=0):
+        forged = ".".join([head, claims, "A" * len(signature)])
+        refused("unexpected_answer", lambda: client.exchange(altered(callback, response=forged), session))
+        # Whoever doesn't say so takes no secret for a key.
+        other = host.client(peer, "answered-by-secret", **words)
+        refused("unexpected_answer", lambda: other.exchange(callback, session))
+    with peer.sees(token=1, api=1):
+        ann, _ = client.exchange(callback, session)
+        assert ann.call(peer.addresses["api"]) == 200
+
+
 @feature("RAR", OP)
 def _(peer, host):
     details = [{"type": "payment", "actions": ["initiate"]}]

@@ -46,7 +46,10 @@ const provider = new Provider(issuer, {
     "self_signed_tls_client_auth",
     "none",
   ],
-  enabledJWA: { clientAuthSigningAlgValues: ["HS256", "RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA"] },
+  enabledJWA: {
+    authorizationSigningAlgValues: ["HS256", "RS256"],
+    clientAuthSigningAlgValues: ["HS256", "RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA"],
+  },
   features: {
     ciba: {
       enabled: true,
@@ -125,7 +128,7 @@ function metadata([client_id, { secret, method, alg, grants, jwks, subject, par,
     dpop_bound_access_tokens: dpop,
     ...(request_object ? { require_signed_request_object: true, request_object_signing_alg: alg } : {}),
     ...(details ? { authorization_details_types: details } : {}),
-    ...(jarm ? { authorization_signed_response_alg: "RS256" } : {}),
+    ...(jarm ? { authorization_signed_response_alg: jarm } : {}),
     ...(grants.some((grant) => grant.endsWith("ciba")) ? { backchannel_token_delivery_mode: "poll" } : {}),
   };
 }

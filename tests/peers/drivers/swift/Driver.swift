@@ -145,6 +145,7 @@ struct Driver {
         configuration.pushedAuthorization = options.take("pushed_authorization")
         configuration.requestObject = options.take("request_object")
         configuration.responseMode = options.take("response_mode")
+        configuration.authorizationSignedResponseAlgorithm = options.take("authorization_signed_response_alg")
         configuration.verifier = isVerified
         configuration.certificateBound = options.take("certificate_bound")
         configuration.resource = listed(options.takeAny("resource"))
