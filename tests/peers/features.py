@@ -346,12 +346,11 @@ def _(peer, host):
         client_id = registered["client_id"]
         registered = host.register(peer, {"read": access(registered)}, profile)
         assert registered["client_id"] == client_id
-        # A server may give another token each time, and another secret.
-        other = {**access(registered), "client_id": client_id, "metadata": json.dumps({**metadata, "client_name": "Another name"})}
-        if registered["client_secret"]:
-            other["client_secret"] = registered["client_secret"]
-        registered = host.register(peer, {"update": other}, profile)
+        other = {"client_id": client_id, "client_secret": registered["client_secret"], "metadata": json.dumps({**metadata, "client_name": "Another name"})}
+        before, registered = registered, host.register(peer, {"update": {**access(registered), **other}}, profile)
         assert registered["metadata"]["client_name"] == "Another name", registered["metadata"]
+        # Both give another token for that, and take the old one no more.
+        turned_down(lambda gone=before: host.register(peer, {"read": access(gone)}))
         assert host.register(peer, {"delete": access(registered)}, profile) is None
         turned_down(lambda gone=registered: host.register(peer, {"read": access(gone)}))
         turned_down(as_registered(peer, host, registered).token)

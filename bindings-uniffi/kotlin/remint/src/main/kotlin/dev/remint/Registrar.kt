@@ -211,10 +211,17 @@ public class RegisteredClient internal constructor(@Transient private val inform
 private inline fun <T> told(block: () -> T): T = try {
     block()
 } catch (refused: CoreException.Refused) {
-    throw refused.failure.toException()
+    // The names as a request has them here. Those of the metadata are OAuth's own.
+    val text = OURS.entries.fold(refused.failure.text) { text, (name, ours) -> text.replace("`$name`", "`$ours`") }
+    throw refused.failure.copy(text = text).toException()
 } catch (_: CharacterCodingException) {
     throw misuse("a text holds half a character (a surrogate without the other): see where it was cut")
 }
+
+private val OURS = mapOf(
+    "initial_access_token" to "initialAccessToken", "registration_access_token" to "registrationAccessToken",
+    "registration_client_uri" to "registrationClientUri", "software_statement" to "softwareStatement",
+)
 
 /** There is no answer. Only what surely did not leave may be sent again. */
 private fun lost(thrown: Throwable): RemintException {

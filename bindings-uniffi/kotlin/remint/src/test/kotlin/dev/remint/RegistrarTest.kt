@@ -86,6 +86,7 @@ class RegistrarTest {
             val error = thrown<RemintException> { registrar(TestServer { answer() }).registerBlocking(request) }
             assertEquals(code to isRetryable, error.code to error.isRetryable)
             assertFalse("canary" in error.stackTraceToString(), error.stackTraceToString())
+            assertFalse("initial_access_token" in error.message!!, error.message)
         }
     }
 
