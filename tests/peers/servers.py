@@ -114,10 +114,6 @@ class Peer:
         """How it shows and checks certificates."""
         return {"certificate": str(self.keys.server.path), "key": str(self.keys.server.key_path), "trusted": str(self.keys.trusted)}
 
-    def initial_access_token(self):
-        """What permits to register a client."""
-        return "may-register"
-
     def authorize(self, url, **manners):
         return browser.authorize(url, self.addresses["redirect_uri"], USER, **manners)
 
@@ -182,6 +178,10 @@ class OidcProvider(Peer):
         options["voucher"] = {**VOUCHER, "jwks": keys.jwks(VOUCHER["client"])}
         self.start(["node", "server.mjs", json.dumps(options)], folder)
 
+    def initial_access_token(self):
+        """What permits to register a client."""
+        return "may-register"
+
 
 class DjangoOAuthToolkit(Peer):
     kind = "django-oauth-toolkit"
@@ -231,6 +231,9 @@ class Spring(Fronted):
         built = install.spring_authorization_server()
         command = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{built / 'classes'}:{built / 'dependency'}/*", "peers.Server"]
         self.start([*command, json.dumps(options)], HERE)
+
+    def initial_access_token(self):
+        return json.loads(self.post("token_endpoint", "api", grant_type="client_credentials", scope="client.create"))["access_token"]
 
     def wait_until_ready(self):
         ports = self.first_line(60)

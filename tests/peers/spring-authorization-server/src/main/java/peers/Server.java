@@ -138,6 +138,8 @@ public class Server {
                 .redirectUri(options.get("redirect_uri").asString())
                 .scopes(scopes -> scopes.addAll(List.of("openid", "read", "write")));
         described.get("grants").forEach(grant -> builder.authorizationGrantType(new AuthorizationGrantType(grant.asString())));
+        // What permits to register clients is a token with this scope, and no other.
+        if (entry.getKey().equals("api")) builder.scope("client.create");
         // A client that signs with its secret needs it as it is; elsewhere its beginning names the hash.
         if (described.hasNonNull("secret")) {
             builder.clientSecret((method.equals("client_secret_jwt") ? "" : "{noop}") + described.get("secret").asString());
