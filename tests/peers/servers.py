@@ -353,6 +353,9 @@ class Glewlwyd(Fronted):
         environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(str(found) for found in root.glob("usr/lib/*-linux-*"))}
         self.start([str(root / "usr" / "bin" / "glewlwyd"), f"--config-file={folder / 'glewlwyd.conf'}"], folder, stdout=self.log, env=environment)
 
+    def initial_access_token(self):
+        return json.loads(self.post("token_endpoint", "api", grant_type="client_credentials", scope="write"))["access_token"]
+
     def wait_until_ready(self):
         wait_for(self, f"http://127.0.0.1:{self.port}/config", 60)
         self.person = configuration.configure(f"http://127.0.0.1:{self.port}", self.front.url, self.keys)

@@ -175,6 +175,12 @@ def plugin(name, issuer, keys):
         "oauth-ciba-user-code-allowed": False,
         "oauth-ciba-email-allowed": False,
         "oauth-fapi-allow-jarm": True,
+        # Whoever may do something with that scope may register clients.
+        "register-client-allowed": True,
+        "register-client-auth-scope": ["write"],
+        "register-client-credentials-scope": ["read"],
+        "register-client-management-allowed": True,
+        "register-default-properties": {},
         "client-cert-source": "TLS",
         "client-cert-use-endpoint-aliases": True,
         "client-cert-self-signed-allowed": False,
