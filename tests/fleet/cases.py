@@ -45,6 +45,8 @@ class World:
     peers: list
     #: The most lifetimes of a rotation; none: as many as the case wants.
     most_lifetimes: int | None
+    #: Of whatever is drawn.
+    seed: int
     lines: list = field(default_factory=list)
     figures: dict = field(default_factory=dict)
     prefixes: itertools.count = field(default_factory=lambda: itertools.count(1))

@@ -1,6 +1,7 @@
 """A fleet: many processes in all languages, each a driver of `tests/peers`, told things at the same time."""
 
 import collections
+import functools
 import json
 import os
 import queue
@@ -10,6 +11,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from hosts import HOSTS, ROOT, Host, Refused
 from hosts import command as peers_command
@@ -38,7 +40,7 @@ def shares(names, size):
 class Member(Host):
     """A process of the fleet. It may be stopped, woken and killed."""
 
-    def __init__(self, name, number):
+    def __init__(self, name, number, is_optimized=False):
         self.name = name
         self.number = number
         self.secrets = set()
@@ -47,7 +49,7 @@ class Member(Host):
         self.log = tempfile.TemporaryFile("w+")
         self.answers = queue.Queue()
         self.process = subprocess.Popen(
-            command(name), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True
+            command(name, is_optimized), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True
         )
         threading.Thread(target=self.read, daemon=True).start()
 
@@ -93,7 +95,9 @@ class Member(Host):
 class Fleet:
     """Processes side by side. `each` tells all of them something at once."""
 
-    def __init__(self, stack, names):
+    def __init__(self, stack, names, is_optimized=False):
+        #: Whether what is compiled is compiled as for use: what is measured is.
+        self.is_optimized = is_optimized
         self.numbers = iter(range(1, 1_000_000))
         self.members = []
         self.pool = ThreadPoolExecutor(4 * len(names) + 8)
@@ -103,7 +107,7 @@ class Fleet:
             self.members = list(starters.map(self.started, names))
 
     def started(self, name):
-        member = Member(name, next(self.numbers))
+        member = Member(name, next(self.numbers), self.is_optimized)
         try:
             member.tell("notices", client="nobody")
         except (AssertionError, Refused):
@@ -166,31 +170,28 @@ def attempt(work, member):
         return error
 
 
-def command(name):
+def command(name, is_optimized):
     """How a driver is started, as one process: what is killed is the driver itself."""
     if name in HOSTS["rust"]:
-        return [rust_driver(), name]
-    if name == "asyncio" or name == "python":
-        return peers_command(name)
+        return [rust_driver("bench" if is_optimized else "dev"), name]
     if name in HOSTS["kotlin"]:
         java, *words = peers_command(name)
         # Two cores are shared by all; what a server would do to be fast later is of no use here.
         return [java, "-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", *words]
+    if name == "swift" and is_optimized:
+        launcher, program = peers_command(name)
+        return [launcher, str(Path(program).parent.parent / "release" / Path(program).name)]
     return peers_command(name)
 
 
-def rust_driver():
+@functools.cache
+def rust_driver(profile):
     """The program that cargo has built."""
-    if not RUST:
-        cargo = [os.environ.get("CARGO", "cargo"), "build", "--quiet", "--package", "peers-rust", "--message-format", "json"]
-        done = subprocess.run(cargo, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-        RUST.extend(message["executable"] for message in map(json.loads, done.stdout.splitlines()) if message.get("executable"))
-    return RUST[-1]
+    cargo = [os.environ.get("CARGO", "cargo"), "build", "--quiet", "--profile", profile, "--package", "peers-rust", "--message-format", "json"]
+    done = subprocess.run(cargo, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    return [message["executable"] for message in map(json.loads, done.stdout.splitlines()) if message.get("executable")][-1]
 
 
 def pause_until(moment):
     """Waits for a moment of `time.monotonic`: pacing, and never what a test relies on."""
     time.sleep(max(0.0, moment - time.monotonic()))
-
-
-RUST = []

@@ -11,7 +11,7 @@ import urllib.request
 from urllib.parse import parse_qs, quote_plus, urlencode, urlsplit
 
 import browser
-from cases import case, told
+from cases import case, fine, told
 from clients import CLIENTS, USER
 from engines import until
 from hosts import Refused
@@ -23,7 +23,7 @@ CLIENT = "web"
 LIFETIMES = 200
 PROCESSES = 10
 #: In one of so many lifetimes processes are killed, up to half of them at once: as often as not, whoever renews the token is among them.
-KILLS = 6
+KILLS = 4
 
 
 class Session:
@@ -32,7 +32,6 @@ class Session:
     def __init__(self, world, peer, stack):
         self.peer = peer
         root = urlsplit(peer.base_url)
-        # Answers that take their time leave room to be killed before them.
         self.wire = Proxy(stack, root.port)
         self.base_url = f"http://127.0.0.1:{self.wire.port}"
         self.api = f"{self.base_url}{urlsplit(peer.addresses['api']).path}"
@@ -69,31 +68,91 @@ class Session:
             return json.load(answer)["refresh_token"]
 
 
-def rotate(world, peer, store, lifetimes, names, slow=True):
-    """Many processes use one session; each lifetime ends for all of them at once, and now and then one of them dies."""
-    chance = random.Random(peer.name)
-    session = Session(world, peer, world.stack)
-    if slow:
-        session.wire.most_delay = 0.3
-    members = world.fleet.mixed(PROCESSES, names)
-    options = session.options(store)
-    counts = collections.Counter()
-    started = time.monotonic()
+class Rotation:
+    """Many processes use one session; each lifetime ends for all of them at once, and now and then some of them die."""
 
-    def begin(member):
-        member.make(session.profile, **options)
+    def __init__(self, world, peer, store, names):
+        self.world = world
+        self.peer = peer
+        self.session = Session(world, peer, world.stack)
+        self.options = self.session.options(store)
+        self.chance = random.Random(f"{world.seed} {peer.name}")
+        self.members = world.fleet.mixed(PROCESSES, names)
+        self.counts = collections.Counter()
+        #: Lifetimes in which somebody was killed.
+        self.deadly = 0
+        #: Of the last lifetimes: who was killed, and what each caller got.
+        self.trail = collections.deque(maxlen=3)
+
+    def begin(self, member):
+        member.make(self.session.profile, **self.options)
         member.tell("with_subject", client="fleet", view="ann", subject="ann")
 
-    def sign_in():
-        refresh_token = session.sign_in()
-        member = next(member for member in members if member.is_alive)
+    def sign_in(self, member):
+        refresh_token = self.session.sign_in()
         member.tell("adopt", client="fleet", view="ann", subject="ann", refresh_token=refresh_token)
-        member.token("ann")
 
-    def use(member):
+    def run(self, lifetimes):
+        for answer in self.world.fleet.each(self.begin, self.members):
+            assert not isinstance(answer, Exception), told(answer)
+        self.sign_in(self.members[0])
+        self.members[0].token("ann")
+        started = time.monotonic()
+        before = self.peer.counts()["token"]
+        for _ in range(lifetimes):
+            self.lifetime()
+        spent = self.peer.counts()["token"] - before
+        took = time.monotonic() - started
+        signed_in = self.session.sign_ins - 1
+        assert signed_in <= self.deadly, f"a person signed in again {signed_in} times, and only in {self.deadly} lifetimes was somebody killed"
+        assert spent >= lifetimes, f"{spent} token requests in {lifetimes} lifetimes: an ended token was still in use"
+        self.world.say(
+            f"{len(self.members)} processes of {len({member.name for member in self.members})} drivers, {lifetimes} lifetimes in {took:.0f} s: "
+            f"{spent} token requests, {', '.join(f'{name} {count}' for name, count in sorted(self.counts.items()))}; "
+            f"signed in again {signed_in} times, each time told so; silently lost: nothing"
+        )
+        self.session.wire.close()
+        return signed_in
+
+    def lifetime(self):
+        """The server ends the token that all of them have. All of them need another at once, and some may die of it."""
+        self.peer.forget(self.shared())
+        # Whoever dies does so at some moment of the renewal.
+        victims = self.chance.sample(self.members, self.chance.randint(1, PROCESSES // 2)) if self.chance.randrange(KILLS) == 0 else []
+        self.deadly += bool(victims)
+        # Answers that take their time leave room to be killed before them.
+        self.session.wire.most_delay = 0.3 if victims else 0.03
+        futures = [self.world.fleet.pool.submit(self.use, member) for member in self.members]
+        end = time.monotonic() + self.chance.uniform(0, 1)
+        while victims and time.monotonic() < end and not all(future.done() for future in futures):
+            time.sleep(0.002)
+        for victim in victims:
+            victim.kill()
+            self.counts["processes killed"] += 1
+        answers = [future.result() for future in futures]
+        self.trail.append(([str(victim) for victim in victims], [answer if isinstance(answer, int | str) else answer["code"] for answer in answers]))
+        self.judge(answers)
+        for victim, another in zip(victims, self.world.fleet.each(self.world.fleet.replace, victims)):
+            assert not isinstance(another, Exception), told(another)
+            self.members[self.members.index(victim)] = another
+            self.begin(another)
+        self.recover([member for member, answer in zip(self.members, answers) if answer != 200 and member not in victims], 200 in answers)
+
+    def shared(self):
+        """The one token that all of them have. Nobody goes into a lifetime with one that was ended before it, so whatever is refused in it was got in it."""
+
+        def tokens():
+            return {answer["access_token"] for answer in fine(self.world.fleet.each(lambda member: member.token("ann"), self.members))}
+
+        # Who didn't renew it hears of it by a message, or sees it at the next look.
+        until(15, lambda: len(tokens()) == 1, lambda: f"the processes have different tokens: {len(tokens())} of them, after {self.told()}")
+        (token,) = tokens()
+        return token
+
+    def use(self, member):
         """One request to the API: its status, or why there is none."""
         try:
-            return member.tell("call", 90, client="ann", url=session.api)
+            return member.tell("call", 90, client="ann", url=self.session.api)
         except Refused as refusal:
             return refusal.error
         except AssertionError:
@@ -101,77 +160,62 @@ def rotate(world, peer, store, lifetimes, names, slow=True):
                 raise
             return "killed"
 
-    for answer in world.fleet.each(begin, members):
-        assert not isinstance(answer, Exception), told(answer)
-    sign_in()
-    before = peer.counts()["token"]
-    last = None
-    trail = collections.deque(maxlen=3)
-    for lifetime in range(lifetimes):
-        token = held(world, members, session, counts, sign_in)
-        assert token != last, f"after {lifetime} lifetimes the ended token is still in use"
-        last = token
-        peer.forget(token)
-        # Whoever dies does so at some moment of the renewal.
-        victims = chance.sample(members, chance.randint(1, PROCESSES // 2)) if chance.randrange(KILLS) == 0 else []
-        futures = [world.fleet.pool.submit(use, member) for member in members]
-        end = time.monotonic() + chance.uniform(0, 1)
-        while victims and time.monotonic() < end and not all(future.done() for future in futures):
-            time.sleep(0.002)
-        for victim in victims:
-            victim.kill()
-            counts["processes killed"] += 1
-        answers = [future.result() for future in futures]
-        trail.append(([str(victim) for victim in victims], [answer if isinstance(answer, int | str) else answer["code"] for answer in answers]))
-        for member, answer in zip(members, answers):
+    def judge(self, answers):
+        """A caller without an answer was told why, in one of the ways that a session may end or wait."""
+        for member, answer in zip(self.members, answers):
             if answer == 200:
-                counts["calls answered"] += 1
+                self.counts["calls answered"] += 1
             elif answer == "killed":
-                counts["calls of those who were killed"] += 1
+                self.counts["calls of those who were killed"] += 1
+            elif isinstance(answer, int):
+                # One token was ended in this lifetime, and a call has two tries.
+                raise AssertionError(f"{member}: the API answered {answer} although only one token was ended, after {self.told()}; it said {said(member)}")
+            elif answer["code"] == "reauthorization_required":
+                assert answer["ambiguous"], f"{member}: a person has to sign in, and nobody knows why: {answer}"
+                # Whoever was answered renewed the token, or got it from somebody who did: the session had not come to its end.
+                assert 200 not in answers, f"{member} was told that a person has to sign in, and the session lives, after {self.told()}; it said {said(member)}"
+                self.counts["callers told that it is ambiguous"] += 1
             else:
-                judge(member, answer, counts, trail)
-        for victim, another in zip(victims, world.fleet.each(world.fleet.replace, victims)):
-            assert not isinstance(another, Exception), told(another)
-            members[members.index(victim)] = another
-            begin(another)
-    spent = peer.counts()["token"] - before
-    signed_in = session.sign_ins - 1
-    took = time.monotonic() - started
-    assert signed_in <= counts["processes killed"], f"{signed_in} sign-ins after {counts['processes killed']} kills"
-    world.say(
-        f"{len(members)} processes of {len({member.name for member in members})} drivers, {lifetimes} lifetimes in {took:.0f} s: "
-        f"{spent} token requests, {', '.join(f'{name} {count}' for name, count in sorted(counts.items()))}; "
-        f"signed in again {signed_in} times, each time told so; silently lost: nothing"
-    )
-    session.wire.close()
-    return counts, signed_in
+                assert answer["retryable"], f"{member}: {answer}"
+                self.counts[f"callers told {answer['code']} (may try again)"] += 1
+
+    def recover(self, behind, is_alive):
+        """Who was refused asks again until there is an answer; if the session is over, a person signs in first."""
+        if behind and not is_alive:
+            self.sign_in_if_told(behind)
+        answers = {}
+
+        def again():
+            for member, answer in zip(list(behind), self.world.fleet.each(self.use, behind)):
+                assert not isinstance(answer, Exception), told(answer)
+                assert answer == 200 or isinstance(answer, dict), f"{member}: the API answered {answer}, after {self.told()}; it said {said(member)}"
+                answers[str(member)] = answer
+                if answer == 200:
+                    behind.remove(member)
+            return not behind
+
+        # A refusal is heeded for a while, whatever else happens.
+        until(60, again, lambda: f"callers are refused although the session lives: {answers}, after {self.told()}")
+
+    def sign_in_if_told(self, behind):
+        """The session may be over, or whoever renews it was killed and the lock outlived it."""
+        member = behind[0]
+        deadline = time.monotonic() + 60
+        while (answer := self.use(member)) != 200:
+            assert isinstance(answer, dict), f"{member}: the API answered {answer}, after {self.told()}; it said {said(member)}"
+            if answer["code"] == "reauthorization_required":
+                assert answer["ambiguous"], f"{member}: a person has to sign in, and nobody knows why: {answer}"
+                self.sign_in(member)
+                return
+            assert answer["retryable"], f"{member}: {answer}"
+            assert time.monotonic() < deadline, "the session does not come back"
+
+    def told(self):
+        return f"the lifetimes (who was killed, answers) {list(self.trail)}, seed {self.world.seed}"
 
 
-def judge(member, answer, counts, trail=()):
-    """A caller without an answer was told why, in one of the ways that a session may end or wait."""
-    if isinstance(answer, int):
-        said = [f"{notice['notice']} {notice.get('detail') or ''}".strip() for notice in member.notices("ann")]
-        raise AssertionError(f"{member}: the API answered {answer} after the lifetimes (who was killed, answers) {list(trail)}; it said {said}")
-    if answer["code"] == "reauthorization_required":
-        assert answer["ambiguous"], f"{member}: a person has to sign in, and nobody knows why: {answer}"
-        counts["callers told that it is ambiguous"] += 1
-    else:
-        assert answer["retryable"], f"{member}: {answer}"
-        counts[f"callers told {answer['code']} (may try again)"] += 1
-
-
-def held(world, members, session, counts, sign_in):
-    """The token that the session has now, as a new caller gets it; a person signs in if that is what callers are told."""
-    member = members[0]
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            return member.token("ann", seconds=90)["access_token"]
-        except Refused as refusal:
-            judge(member, refusal.error, counts)
-            if refusal.error["code"] == "reauthorization_required":
-                sign_in()
-        assert time.monotonic() < deadline, "the session does not come back"
+def said(member):
+    return [f"{notice['notice']} {notice.get('detail') or ''}".strip() for notice in member.notices("ann")]
 
 
 def peers(world, kind):
@@ -181,17 +225,17 @@ def peers(world, kind):
 @case("oidc-provider, strict reuse detection: one refresh token, random kills")
 def _(world):
     (peer,) = peers(world, "oidc-provider")
-    rotate(world, peer, world.redis(world.engine().url), world.lifetimes(LIFETIMES), WITH_REDIS)
+    Rotation(world, peer, world.redis(world.engine().url), WITH_REDIS).run(world.lifetimes(LIFETIMES))
 
 
 @case("django-oauth-toolkit, a grace period: one refresh token, random kills")
 def _(world):
     peer = next(peer for peer in peers(world, "django-oauth-toolkit") if "grace" in peer.traits)
-    _, signed_in = rotate(world, peer, world.redis(world.engine().url), world.lifetimes(LIFETIMES), WITH_REDIS)
+    signed_in = Rotation(world, peer, world.redis(world.engine().url), WITH_REDIS).run(world.lifetimes(LIFETIMES))
     assert signed_in == 0, f"a person signed in again {signed_in} times although answers could be asked for again"
 
 
 @case("oidc-provider and the file store, all languages: one refresh token, random kills")
 def _(world):
     (peer,) = peers(world, "oidc-provider")
-    rotate(world, peer, world.directory(), world.lifetimes(LIFETIMES), None)
+    Rotation(world, peer, world.directory(), None).run(world.lifetimes(LIFETIMES))

@@ -40,6 +40,7 @@ def main():
     parser.add_argument("--heavy", action="store_true", help="with the cases that take longer, and 200 lifetimes for each rotation")
     parser.add_argument("--figures", action="store_true", help="only what has figures, and these as a table: `cargo xtask bench`")
     parser.add_argument("--engine", default=PROGRAMS[0] if PROGRAMS else "redis-server", help="the program: %(default)s unless told")
+    parser.add_argument("--seed", type=int, default=1, help="of who is killed, and when: %(default)s unless told")
     parser.add_argument("--verbose", action="store_true", help="with the traceback of each failure")
     arguments = parser.parse_args()
     words = arguments.hosts.split(",")
@@ -80,12 +81,12 @@ def begin(stack, words, arguments, chosen):
     names = drivers(words)
     shared = [name for name in names if name in WITH_REDIS]
     others = [name for name in names if name not in WITH_REDIS]
-    fleet = Fleet(stack, [*shares(shared, arguments.size), *(name for name in others for _ in range(4))])
+    fleet = Fleet(stack, [*shares(shared, arguments.size), *(name for name in others for _ in range(4))], arguments.figures)
     peers = []
     if any(case.run.__module__ == "rotation" for case in chosen):
         peers = stack.enter_context(servers.running(servers.LIGHT))
     light = LIGHT_LIFETIMES if not arguments.heavy else None
-    return World(fleet, authority, arguments.engine, words, arguments.size, stack, peers, light)
+    return World(fleet, authority, arguments.engine, words, arguments.size, stack, peers, light, arguments.seed)
 
 
 def attempt(world, case, verbose):

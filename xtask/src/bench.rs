@@ -53,10 +53,11 @@ pub fn run(tree: &Tree, options: &Options) -> Result<bool> {
             steps.push(maven::module_step(tree, "tests/peers/drivers/kotlin"));
         }
         if hosts.contains(&Host::Swift) {
-            steps.push(swift::build_step(tree, "tests", "PeersSwift", Configuration::Debug));
+            steps.push(swift::build_step(tree, "tests", "PeersSwift", Configuration::Release));
         }
         steps.push(Step::new("fleet", "its drivers and its authority", |log| {
-            log.run(tree.cargo().args(["build", "--quiet", "--package", "authority", "--package", "peers-rust"]))?;
+            log.run(tree.cargo().args(["build", "--quiet", "--package", "authority"]))?;
+            log.run(tree.cargo().args(["build", "--quiet", "--profile", "bench", "--package", "peers-rust"]))?;
             Ok(Outcome::Made("built".to_owned()))
         }));
     }
