@@ -70,7 +70,7 @@ def test_the_native_library_lies_where_jna_looks() -> None:
 
 
 def test_the_jar_does_not_grow(record_property: pytest.RecordProperty) -> None:
-    """The target is 400 KB, and is missed: tests/bench/kotlin/README.md says what the jar is made of. Stores and their encryption brought 70 KB to the library."""
+    """The target is 400 KB, and is missed: tests/bench/kotlin/README.md says what the jar is made of. Stores and their encryption brought 70 KB to the library, registering clients 17 KB to the classes."""
     size = packed(f"remint-{VERSION}.jar").stat().st_size
     with jar("remint") as archive:
         parts: dict[str, list[int]] = {}
@@ -80,7 +80,7 @@ def test_the_jar_does_not_grow(record_property: pytest.RecordProperty) -> None:
             sizes[1] += entry.file_size
     shown = "; ".join(f"{name} {packed / 1000:.0f} ({plain / 1000:.0f})" for name, (packed, plain) in parts.items() if packed > 5000)
     record_property("size", size)
-    assert size <= 1_000_000, f"{size / 1000:.0f} KB packed (and unpacked): {shown}"
+    assert size <= 1_030_000, f"{size / 1000:.0f} KB packed (and unpacked): {shown}"
 
 
 def test_the_native_library_exports_its_functions_and_nothing_else(tmp_path: Path) -> None:

@@ -210,18 +210,15 @@ public class RegisteredClient internal constructor(@Transient private val inform
 /** What the core gives, or the exception that it refuses with. */
 private inline fun <T> told(block: () -> T): T = try {
     block()
-} catch (refused: CoreException.Refused) {
-    // The names as a request has them here. Those of the metadata are OAuth's own.
-    val text = OURS.entries.fold(refused.failure.text) { text, (name, ours) -> text.replace("`$name`", "`$ours`") }
-    throw refused.failure.copy(text = text).toException()
-} catch (_: CharacterCodingException) {
-    throw misuse("a text holds half a character (a surrogate without the other): see where it was cut")
+} catch (thrown: Exception) {
+    throw explained(thrown)
 }
 
-private val OURS = mapOf(
-    "initial_access_token" to "initialAccessToken", "registration_access_token" to "registrationAccessToken",
-    "registration_client_uri" to "registrationClientUri", "software_statement" to "softwareStatement",
-)
+private fun explained(thrown: Exception): Exception = when (thrown) {
+    is CoreException.Refused -> thrown.failure.toException()
+    is CharacterCodingException -> misuse("a text holds half a character (a surrogate without the other): see where it was cut")
+    else -> thrown
+}
 
 /** There is no answer. Only what surely did not leave may be sent again. */
 private fun lost(thrown: Throwable): RemintException {

@@ -80,8 +80,7 @@ internal fun Failure.toException(cause: Throwable? = null): RemintException {
 
 /** The same text with the names of options as [Builder] has them. Values and OAuth's own names stay as they are. */
 private fun inCamelCase(code: String, text: String): String {
-    if (code !in NAMING) return text
-    val names = if (" is not known: " in text) QUOTED else OPTION
+    val names = if (code !in NAMING) REGISTRATION else if (" is not known: " in text) QUOTED else OPTION
     return names.replace(text) { name -> UNDERSCORE.replace(name.value) { it.groupValues[1].uppercase() } }
         .replace("`aside`", "`backgroundRefresh`")
 }
@@ -89,6 +88,7 @@ private fun inCamelCase(code: String, text: String): String {
 private val NAMING = setOf("invalid_option", "origin_not_allowed", "cache_full")
 private val QUOTED = Regex("`[^`]+`")
 private val OPTION = Regex("(?:option|exceed|set|in|raise|beside) `(?!parameters\\.)[^`]+`")
+private val REGISTRATION = Regex("`(?:initial|registration)_[a-z_]+`")
 private val UNDERSCORE = Regex("_([a-z])")
 private const val CERTIFICATE_HINT =
     "the server's certificate is not trusted: pass an `sslContext` that trusts its authority, or your proxy as `proxy`"
