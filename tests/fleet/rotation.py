@@ -141,13 +141,20 @@ class Rotation:
     def shared(self):
         """The one token that all of them have. Nobody goes into a lifetime with one that was ended before it, so whatever is refused in it was got in it."""
 
-        def tokens():
-            return {answer["access_token"] for answer in fine(self.world.fleet.each(lambda member: member.token("ann"), self.members))}
+        def held(member):
+            try:
+                return member.token("ann")["access_token"]
+            except Refused as refusal:
+                # A process that has just begun on a busy machine may not have reached the store yet.
+                assert refusal.error["retryable"], f"{member} has no token, after {self.told()}: {told(refusal)}"
+                return None
+
+        def agreed():
+            tokens = set(fine(self.world.fleet.each(held, self.members)))
+            return tokens.pop() if len(tokens) == 1 else None
 
         # Who didn't renew it hears of it by a message, or sees it at the next look.
-        until(15, lambda: len(tokens()) == 1, lambda: f"the processes have different tokens: {len(tokens())} of them, after {self.told()}")
-        (token,) = tokens()
-        return token
+        return until(30, agreed, lambda: f"the processes do not come to have the same token, after {self.told()}")
 
     def use(self, member):
         """One request to the API: its status, or why there is none."""
