@@ -135,9 +135,9 @@ export class FileStore implements Store {
       throw error instanceof StoreDown ? error : new StoreDown(`the store's folder \`${folder}\` can't be written to (${codeOf(error)})`);
     }
     // From here on the version is there. A process that slept between reading and linking takes a name that was used and removed
-    // long ago: then there is a higher one.
+    // long ago: then there is a much higher one.
     const names = await list(folder);
-    const isLate = versions(names)[0] !== nameOf(version);
+    const isLate = Number(versions(names)[0]) >= version + KEPT;
     if (isLate) await unlink(place).catch(() => {});
     await unlink(temporary).catch(() => {});
     if (isLate) return "late";
@@ -158,11 +158,11 @@ export class FileStore implements Store {
     }
   }
 
-  /** Removes what nobody needs any more: older versions, and what processes left that died while they wrote. */
+  /** Removes what nobody needs any more: older versions but for the last few, and what processes left that died while they wrote. */
   async #tidy(folder: string, names: readonly string[], version: number): Promise<void> {
     for (const name of names) {
       const path = join(folder, name);
-      const isOld = name.startsWith(TEMPORARY) ? await isStale(path) : VERSION.test(name) && Number(name) < version;
+      const isOld = name.startsWith(TEMPORARY) ? await isStale(path) : VERSION.test(name) && Number(name) <= version - KEPT;
       if (isOld) await unlink(path).catch(() => {});
     }
   }
@@ -239,5 +239,7 @@ function codeOf(error: unknown): string {
 
 const NOTHING: State = { expires: 0, lease: null, record: null };
 const ATTEMPTS = 100;
+/** How many versions stay, in every language: as long as no more were written meanwhile, a name that could be linked was never there before. */
+const KEPT = 16;
 const VERSION = /^\d{16}$/;
 const TEMPORARY = ".tmp-";
