@@ -441,8 +441,7 @@ impl Core {
         let known = same || rare.refresh.as_ref().is_some_and(good);
         if let (Some(token), false) = (adopt.refresh_token, known) {
             rare.trouble = None;
-            rare.refresh =
-                Some(Refresh { token, state: RefreshState::Unspent, scope: None, generation: 0, predecessor: None });
+            rare.refresh = Some(Refresh { token, state: RefreshState::Unspent, scope: None, generation: 0 });
         }
         Ok(Answer::Done { done: Done::Nothing {} })
     }

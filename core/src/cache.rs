@@ -173,6 +173,8 @@ pub(crate) struct Shared {
     pub(crate) reload: bool,
     /// The fingerprints of tokens that must not come back out of the store.
     pub(crate) rejected: Vec<String>,
+    /// The fingerprints of refresh tokens that were replaced.
+    pub(crate) spent: Vec<String>,
 }
 
 /// A refresh token, and what is known of its fate.
@@ -184,8 +186,6 @@ pub(crate) struct Refresh {
     pub(crate) scope: Option<String>,
     /// The generation of the record that first had it; 0 if it is not in the store yet.
     pub(crate) generation: u64,
-    /// The fingerprint of the one that it succeeded, if we were there.
-    pub(crate) predecessor: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

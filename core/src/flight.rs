@@ -22,7 +22,7 @@ use crate::jarm::SignedAnswer;
 use crate::jwt::UnsignedJwt;
 use crate::machine::{Arrived, Core, Turn, closed, make_held};
 use crate::notice::{NoticeKind, Reason};
-use crate::record::fingerprint;
+use crate::record::{fingerprint, remember};
 use crate::request::HttpRequest;
 use crate::response::{HttpResponse, Refusal, Verdict};
 use crate::secret::Secret;
@@ -718,14 +718,15 @@ impl Core {
         let scope = scope.map(String::from).or_else(|| old.as_ref().and_then(|old| old.scope.clone()));
         let replaces = old.as_ref().zip(new.as_ref()).is_some_and(|(old, new)| old.token != *new);
         let told = new.clone().filter(|new| old.as_ref().is_none_or(|old| old.token != *new));
-        let predecessor = match (&told, &old) {
-            (Some(_), Some(old)) if !exchange.is_consent() => Some(fingerprint(&old.token)),
-            (None, Some(old)) => old.predecessor.clone(),
-            _ => None,
-        };
+        if let (Some(new), true) = (&told, self.config.store.is_some()) {
+            let spent = &mut rare.shared.spent;
+            old.iter().for_each(|old| remember(spent, fingerprint(&old.token)));
+            let new = fingerprint(new);
+            spent.retain(|name| *name != new);
+        }
         let generation = old.as_ref().filter(|_| told.is_none()).map_or(next, |old| old.generation);
         let token = new.or_else(|| old.map(|old| old.token))?;
-        rare.refresh = Some(Refresh { token, state: RefreshState::Unspent, scope, generation, predecessor });
+        rare.refresh = Some(Refresh { token, state: RefreshState::Unspent, scope, generation });
         if replaces && !exchange.is_consent() {
             turn.notice(NoticeKind::Rotated, Some(key), None);
         }

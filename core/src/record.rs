@@ -1,7 +1,7 @@
 //! What a shared store keeps: one record for each key that can be renewed by itself. The core alone writes and reads it.
 //!
 //! A record is one line of JSON. In the clear it is
-//! `{"remint":1,"key":…,"generation":…,"tokens":{…},"refresh":{…},"intent":{…},"predecessor":…,"rejected":[…]}`; what is empty is
+//! `{"remint":1,"key":…,"generation":…,"tokens":{…},"refresh":{…},"intent":{…},"spent":[…],"rejected":[…]}`; what is empty is
 //! left out. Encrypted, it is `{"remint":1,"generation":…,"key_id":…,"sealed":…}`: `sealed` is base64url of a nonce of 24 bytes and
 //! the same JSON under XChaCha20-Poly1305, bound to `remint record 1`, the key's 32 bytes and the generation in eight, big-endian.
 //!
@@ -28,8 +28,8 @@ use crate::secret::{Secret, expose};
 
 /// The version of the record's format. A record of a later one is not read.
 const VERSION: u32 = 1;
-/// How many rejected tokens are remembered.
-const REJECTED: usize = 16;
+/// How many rejected tokens, and how many replaced refresh tokens, are remembered.
+const REMEMBERED: usize = 16;
 const NONCE: usize = 24;
 const TAG: usize = 16;
 
@@ -49,9 +49,9 @@ pub(crate) struct Record {
     /// Somebody is about to send the refresh token: if this is still here later, its fate is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) intent: Option<Intent>,
-    /// The fingerprint of the refresh token that this record's one succeeded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) predecessor: Option<String>,
+    /// The fingerprints of the refresh tokens that were replaced: whoever brings one along comes too late.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) spent: Vec<String>,
     /// The fingerprints of tokens that are no good although they have not run out: refused by the API, invalidated, revoked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) rejected: Vec<String>,
@@ -201,13 +201,13 @@ impl Record {
     }
 }
 
-/// Adds a fingerprint to those of rejected tokens. The oldest go when there are too many.
-pub(crate) fn remember(rejected: &mut Vec<String>, name: String) {
-    if !rejected.contains(&name) {
-        rejected.push(name);
+/// Adds a fingerprint to others. The oldest go when there are too many.
+pub(crate) fn remember(names: &mut Vec<String>, name: String) {
+    if !names.contains(&name) {
+        names.push(name);
     }
-    let surplus = rejected.len().saturating_sub(REJECTED);
-    rejected.drain(..surplus);
+    let surplus = names.len().saturating_sub(REMEMBERED);
+    names.drain(..surplus);
 }
 
 fn seal(plain: &str, key: Key, generation: u64, with: &StoreKey, nonce: &[u8; 32]) -> Secret {

@@ -83,8 +83,13 @@ impl Core {
         // Theirs first: what we know and they don't yet is the newest.
         let ours = mem::replace(&mut shared.rejected, record.rejected.clone());
         ours.into_iter().for_each(|name| remember(&mut shared.rejected, name));
+        let ours = mem::replace(&mut shared.spent, record.spent.clone());
+        let is_predecessor = |theirs: &StoredRefresh| ours.contains(&fingerprint(&theirs.token));
+        // What we know to be replaced is not newer than ours, whatever has become of the store.
+        let is_behind = record.refresh.as_ref().is_some_and(is_predecessor);
+        ours.into_iter().for_each(|name| remember(&mut shared.spent, name));
         self.heed_rejections(owner, &record.rejected, turn);
-        self.merge_refresh_token(owner, &record, locked, turn);
+        self.merge_refresh_token(owner, &record, is_behind, locked, turn);
         for key in self.sharing(owner) {
             self.merge_token(key, &record, turn);
         }
@@ -132,8 +137,22 @@ impl Core {
         }
     }
 
-    fn merge_refresh_token(&mut self, owner: Key, record: &Record, locked: bool, turn: &mut Turn<'_>) {
-        let Some(theirs) = &record.refresh else { return };
+    fn merge_refresh_token(
+        &mut self,
+        owner: Key,
+        record: &Record,
+        is_behind: bool,
+        locked: bool,
+        turn: &mut Turn<'_>,
+    ) {
+        let is_spent = self.refresh(&owner).is_some_and(|ours| record.spent.contains(&fingerprint(&ours.token)));
+        let Some(theirs) = &record.refresh else {
+            if is_spent {
+                // The host's database has not heard of the end of this session.
+                self.cache.find_mut(&owner).into_iter().for_each(|entry| entry.rare().refresh = None);
+            }
+            return;
+        };
         let shared = self.cache.shared(&owner);
         let name = fingerprint(&theirs.token);
         if shared.is_some_and(|shared| shared.rejected.contains(&name)) {
@@ -155,7 +174,6 @@ impl Core {
             state: told,
             scope,
             generation: theirs.generation,
-            predecessor: record.predecessor.clone(),
         };
         let Some(entry) = self.cache.find_mut(&owner) else { return };
         let slot = &mut entry.rare().refresh;
@@ -172,7 +190,7 @@ impl Core {
                 };
             }
             // Ours came of theirs: the store has yet to be told.
-            Some(ours) if ours.predecessor.as_ref() == Some(&name) => {
+            Some(_) if is_behind && !is_spent => {
                 if let Some(shared) = self.cache.shared_mut(&owner) {
                     shared.unsaved = Some(turn.now.boot);
                 }
@@ -180,11 +198,9 @@ impl Core {
             // It was never in the store, and the one there is at its end: a person has signed in anew meanwhile.
             Some(ours)
                 if ours.generation == 0
-                    && (told == RefreshState::Exhausted || record.refusal().is_some())
-                    && theirs.predecessor != Some(fingerprint(&ours.token)) => {}
-            Some(ours)
-                if ours.generation > theirs.generation && theirs.predecessor != Some(fingerprint(&ours.token)) =>
-            {
+                    && !is_spent
+                    && (told == RefreshState::Exhausted || record.refusal().is_some()) => {}
+            Some(ours) if ours.generation > theirs.generation && !is_spent => {
                 // The store has lost ours.
                 if let Some(shared) = self.cache.shared_mut(&owner) {
                     shared.unsaved = Some(turn.now.boot);
@@ -304,7 +320,9 @@ impl Core {
         let mut record = before.clone();
         if is_consent {
             record.tokens.clear();
-            record.refresh = None;
+            if let Some(theirs) = record.refresh.take() {
+                remember(&mut record.spent, fingerprint(&theirs.token));
+            }
             record.intent = None;
         }
         // A token that the server gave again: it is not for us to say that it is no good.
@@ -376,7 +394,11 @@ impl Core {
         if let Some(ours) = self.refresh(&owner) {
             let is_other = record.refresh.as_ref().is_none_or(|theirs| theirs.token != ours.token);
             if is_other {
-                record.predecessor = record.refresh.as_ref().map(|theirs| fingerprint(&theirs.token));
+                let known = self.cache.shared(&owner).into_iter().flat_map(|shared| shared.spent.iter().cloned());
+                let theirs = record.refresh.as_ref().map(|theirs| fingerprint(&theirs.token));
+                known.chain(theirs).for_each(|name| remember(&mut record.spent, name));
+                let name = fingerprint(&ours.token);
+                record.spent.retain(|spent| *spent != name);
                 record.refresh = Some(StoredRefresh {
                     token: ours.token.clone(),
                     generation: ours.generation,
