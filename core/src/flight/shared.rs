@@ -414,6 +414,8 @@ impl Core {
             let known = record.intent.as_ref().filter(|intent| intent.token == token);
             record.intent = match (sent, known, &self.owner) {
                 (0, known, _) => known.filter(|_| !ended).cloned(),
+                // Nobody knows better how our own request ended.
+                (sent, Some(known), Some(us)) if ended && known.owner == *us => Some(Intent { sent, ..known.clone() }),
                 (sent, Some(known), _) if known.sent >= sent => Some(known.clone()),
                 (sent, _, owner) => Some(Intent { token, owner: owner.clone().unwrap_or_default(), sent }),
             };

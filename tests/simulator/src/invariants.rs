@@ -3,7 +3,7 @@
 //!
 //! The functions judge what the world has seen; they never look into a core.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use remint::step::FlightId;
 use remint::{Error, ErrorCode, Lease};
@@ -122,6 +122,10 @@ pub struct Memory {
     pub dropped: BTreeMap<usize, Dropped>,
     /// Refresh tokens that are out: sent, and not clearly answered to a process that lives.
     pub unclear: BTreeMap<usize, u32>,
+    /// Refresh tokens that a process was given.
+    pub received: BTreeSet<usize>,
+    /// How many processes ended by themselves.
+    pub deaths: u32,
     /// The newest refresh token in the store, by owner.
     pub durable: Vec<Option<usize>>,
     /// Something happened after which a session may be lost, by owner.
@@ -232,7 +236,8 @@ pub fn i4_sent_again(world: &World, token: usize) -> Option<String> {
 /// I4, second part. In the end, when all has healed, whoever asks gets a token; and with a store the refresh token in it is the
 /// last one that the authority issued. Or they are told that a person has to authorize again, and something happened that can
 /// cost a session: an answer that nobody got, a request that was under way for too long, a store that lost what it had, or a
-/// revocation that was asked for. After a store that was away, late or unsure, they may be told that it is ambiguous.
+/// revocation that was asked for. After a store that was away, late or unsure, or two processes that died, they may be told that
+/// it is ambiguous.
 pub fn i4_survives(world: &World, owner: usize, end: std::result::Result<(), &Error>) -> Option<String> {
     let family = world.authority.family(owner)?;
     let excuse = world.memory.excused[owner];
@@ -241,12 +246,16 @@ pub fn i4_survives(world: &World, owner: usize, end: std::result::Result<(), &Er
             let current = family.current;
             let stored = world.stored_refresh(owner);
             let differs = world.plan.sharing != Sharing::Alone && stored != Some(current);
-            (differs && !world.memory.store_lost)
+            // What nobody was given nobody can store: whoever still has a good access token is served all the same.
+            let is_known = excuse.is_none() || world.memory.received.contains(&current);
+            (differs && is_known && !world.memory.store_lost)
                 .then(|| format!("the last refresh token is rt-{current}, and the store holds {stored:?}"))
         }
         Err(error) => match error.code() {
             // A save whose answer was lost counts as one that was carried out, and the request after it as sent.
             ErrorCode::ReauthorizationRequired if error.is_ambiguous() && world.memory.store_trouble => None,
+            // Two of them may have died after they wrote that they were about to send.
+            ErrorCode::ReauthorizationRequired if error.is_ambiguous() && world.memory.deaths > 1 => None,
             ErrorCode::ReauthorizationRequired | ErrorCode::InvalidGrant if excuse.is_some() => None,
             ErrorCode::RecordRefused if world.plan.has(Fault::Forge) => None,
             code => Some(format!(
@@ -270,8 +279,8 @@ pub fn i4_survives(world: &World, owner: usize, end: std::result::Result<(), &Er
 /// process hands it out for at most the policy's `store_check` and five seconds more.
 ///
 /// Excused, for others: a store that was away, late, unsure or lost something; processes that ended, were stopped or cut off
-/// before their word was in the store.
-pub fn i5_dropped(world: &World, process: usize, token: usize) -> Option<String> {
+/// before their word was in the store; a caller whose time is up before the store has answered, who gets what there is.
+pub fn i5_dropped(world: &World, process: usize, token: usize, is_last_moment: bool) -> Option<String> {
     const CHECK: i64 = 60_000 + 5_000;
     let dropped = world.memory.dropped.get(&token)?;
     let me = &world.processes[process];
@@ -281,6 +290,7 @@ pub fn i5_dropped(world: &World, process: usize, token: usize) -> Option<String>
     let memory = &world.memory;
     let excused = memory.store_trouble
         || memory.store_lost
+        || is_last_moment
         || world.plan.sharing == Sharing::Alone
         || world.plan.faults.any(&[
             Fault::Crash,
@@ -440,6 +450,7 @@ pub fn i12_record(world: &World, command: &Command) -> Option<String> {
 pub fn token_handed_out(world: &mut World, process: usize, caller: &Caller, lease: &Lease, way: Way) {
     let token = crate::authority::access_number(lease.token.access_token.expose());
     let settled = caller.settled.filter(|_| way == Way::Core);
+    let is_last_moment = way == Way::Core && caller.deadline <= world.now + world.processes[process].boot;
     let found = i7_own_key(world, caller.want, token).map(|what| (Invariant::I7, what));
     let found = found.or_else(|| {
         let outlives = lease.recheck.boot > lease.token.expires.boot || lease.recheck.wall > lease.token.expires.wall;
@@ -449,7 +460,7 @@ pub fn token_handed_out(world: &mut World, process: usize, caller: &Caller, leas
         let token = token?;
         i1_life_left(world, process, token, caller.min_ttl, settled)
             .map(|what| (Invariant::I1, what))
-            .or_else(|| i5_dropped(world, process, token).map(|what| (Invariant::I5, what)))
+            .or_else(|| i5_dropped(world, process, token, is_last_moment).map(|what| (Invariant::I5, what)))
             .or_else(|| {
                 i6_generation(world, process, caller.want, lease.token.generation).map(|what| (Invariant::I6, what))
             })

@@ -819,6 +819,7 @@ impl World<'_> {
 
     fn crash(&mut self, process: usize) {
         self.memory.troubles += 1;
+        self.memory.deaths += 1;
         for owner in 0..self.plan.owners() {
             let me = &self.processes[process];
             let busy = me.running.iter().any(|running| match &running.what {

@@ -173,6 +173,7 @@ impl World<'_> {
         let want = self.plan.want_of(owner, self.authority.access[*access].scope.is_some());
         if let Some(token) = refresh {
             me.knows[owner] = me.knows[owner].max(Some(*token));
+            self.memory.received.insert(*token);
         }
         let (wall, boot, at) = match what {
             Some(Kind::Token { wall, boot, at, .. }) => (*wall, *boot, *at),
