@@ -204,13 +204,26 @@ pub(crate) enum RefreshState {
 #[derive(Clone)]
 pub(crate) struct Trouble {
     pub(crate) verdict: Verdict,
-    /// How many attempts failed in a row.
+    /// How many attempts failed in this way since the last success.
     pub(crate) count: u32,
+    /// How many failed in the other way: that a store was down for a moment makes no terminal failure younger.
+    pub(crate) others: u32,
     /// The next attempt, on the boot clock.
     pub(crate) next: i64,
     pub(crate) error: Error,
     /// The next attempt as another process wrote it, if it is its failure that is heeded: it is heeded once.
     pub(crate) told: Option<i64>,
+}
+
+impl Trouble {
+    /// How many attempts failed in this way since the last success, and how many in the other.
+    pub(crate) fn counts(trouble: Option<&Self>, passing: bool) -> (u32, u32) {
+        match trouble {
+            Some(trouble) if (trouble.verdict == Verdict::Transient) == passing => (trouble.count, trouble.others),
+            Some(trouble) => (trouble.others, trouble.count),
+            None => (0, 0),
+        }
+    }
 }
 
 /// How a flight ended.

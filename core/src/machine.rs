@@ -624,8 +624,8 @@ impl Core {
         let Some(entry) = self.cache.find_mut(&key) else { return };
         let left = entry.held.as_ref().map_or(0, |held| held.left(now));
         let passing = verdict == Verdict::Transient;
-        let before = entry.trouble().filter(|trouble| (trouble.verdict == Verdict::Transient) == passing);
-        let count = before.map_or(0, |trouble| trouble.count).saturating_add(1);
+        let (before, others) = Trouble::counts(entry.trouble(), passing);
+        let count = before.saturating_add(1);
         let (least, most, cap) = match passing {
             true => (policy.backoff_first_min, policy.backoff_first_max, policy.backoff_max),
             false => (policy.terminal_first_min, policy.terminal_first_max, policy.terminal_max),
@@ -639,7 +639,7 @@ impl Core {
             self.barred_until = self.barred_until.max(now.boot.saturating_add(pause));
         }
         let next = now.boot.saturating_add(pause);
-        entry.rare().trouble = Some(Trouble { verdict, count, next, error, told: None });
+        entry.rare().trouble = Some(Trouble { verdict, count, others, next, error, told: None });
         turn.notice(NoticeKind::BackingOff(next), Some(key), None);
     }
 

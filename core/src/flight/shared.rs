@@ -276,9 +276,9 @@ impl Core {
             let told = Some(failure.next);
             let verdict = if failure.passing { Verdict::Transient } else { Verdict::Terminal };
             // Pauses go on growing from where ours were.
-            let ours = entry.trouble().filter(|ours| ours.verdict == verdict).map_or(0, |ours| ours.count);
+            let (ours, others) = Trouble::counts(entry.trouble(), failure.passing);
             let count = failure.count.max(ours);
-            entry.rare().trouble = Some(Trouble { verdict, count, next, error: failure.error(), told });
+            entry.rare().trouble = Some(Trouble { verdict, count, others, next, error: failure.error(), told });
         }
     }
 

@@ -788,6 +788,12 @@ impl World<'_> {
         let before = me.attempts[want];
         let row = if before.passing == passing && before.refresh == refresh { before.row + 1 } else { 1 };
         me.attempts[want] = Attempts { failed: before.failed + 1, row, passing, refused, at, asked, refresh, ..before };
+        if self.plan.sharing != Sharing::Alone {
+            // Whoever heeds it has not failed in one way any more.
+            let others = self.processes.iter_mut().enumerate().filter(|(number, _)| *number != process);
+            let others = others.map(|(_, other)| &mut other.attempts[want]).filter(|other| other.passing != passing);
+            others.for_each(|other| other.row = 0);
+        }
     }
 
     /// What a process without a memory for failures would do: begin anew, but for those who wait.

@@ -119,8 +119,6 @@ impl World<'_> {
             if let Some(passing) = passing {
                 let refused = matches!(end, End::Status { error: true, .. });
                 self.failed_attempt(process, want, Failure { passing, refused, asked }, refresh);
-            } else {
-                self.processes[process].attempts[want].row = 0;
             }
             if let Some(token) = refresh {
                 self.clear_up(owner, token, &end);
@@ -175,6 +173,7 @@ impl World<'_> {
             me.knows[owner] = me.knows[owner].max(Some(*token));
             self.memory.received.insert(*token);
         }
+        me.attempts[want].row = 0;
         let (wall, boot, at) = match what {
             Some(Kind::Token { wall, boot, at, .. }) => (*wall, *boot, *at),
             _ => (me.wall, me.boot, self.now),
