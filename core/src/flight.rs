@@ -308,9 +308,12 @@ impl Core {
         }
     }
 
-    /// A host whose timer is late must not keep callers waiting: any question about the key wakes its flight.
+    /// A host whose timer is late must not keep callers waiting: any question about the key wakes its flight, and the one that
+    /// has the refresh token.
     pub(crate) fn wake_overslept(&mut self, key: Key, turn: &mut Turn<'_>) {
-        if let Some(id) = self.cache.find(&key).and_then(|entry| entry.flight) {
+        let first = self.lines.get(&self.cache.owner(&key)).and_then(|line| line.front().copied());
+        let own = self.cache.find(&key).and_then(|entry| entry.flight);
+        for id in first.into_iter().chain(own) {
             let due = self
                 .flights
                 .get(&id)

@@ -31,6 +31,8 @@ pub struct Caller {
     /// What the process had sent, and what had failed, when the question was put.
     pub sent: u32,
     pub failed: u32,
+    /// How many tokens had been taken out of use by then, anywhere.
+    pub dropped: usize,
     /// When its flight was settled.
     pub settled: Option<i64>,
     /// It belongs to the last questions, which must be answered well.

@@ -37,6 +37,7 @@ impl World<'_> {
             rounds: 0,
             sent: attempts.sent,
             failed: attempts.failed,
+            dropped: self.memory.dropped.len(),
             settled: None,
             last: wish.last,
         };

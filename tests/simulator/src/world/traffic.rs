@@ -173,7 +173,9 @@ impl World<'_> {
             me.knows[owner] = me.knows[owner].max(Some(*token));
             self.memory.received.insert(*token);
         }
-        me.attempts[want].row = 0;
+        // A refresh token that brought one token may bring the others.
+        let others = (0..self.plan.wants).filter(|other| self.plan.owner(*other) == owner);
+        others.for_each(|other| me.attempts[other].row = 0);
         let (wall, boot, at) = match what {
             Some(Kind::Token { wall, boot, at, .. }) => (*wall, *boot, *at),
             _ => (me.wall, me.boot, self.now),
