@@ -401,13 +401,17 @@ impl Core {
             });
         }
         let outcome = entry.rare.as_ref().and_then(|rare| rare.outcome.clone()).filter(|(flight, _)| *flight >= after);
-        let outcome = match (outcome, &entry.held) {
-            (Some((_, outcome)), _) => outcome,
+        let (flight, outcome) = match (outcome, &entry.held) {
+            (Some(outcome), _) => outcome,
             // One that comes so late that the token has run out begins anew.
-            (None, Some(held)) if held.flight >= after && held.left(now) > 0 => Outcome::Token(held.clone()),
+            (None, Some(held)) if held.flight >= after && held.left(now) > 0 => {
+                (held.flight, Outcome::Token(held.clone()))
+            }
             (None, _) => return None,
         };
         match outcome {
+            // So does one that comes late enough for another flight, whose token has not the life any more that is asked for.
+            Outcome::Token(held) if flight > after && held.life >= wanted && held.left(now) < wanted => None,
             Outcome::Token(held)
                 if entry.rejections().dropped && held.token.generation <= entry.rejections().generation =>
             {

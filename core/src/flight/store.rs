@@ -619,7 +619,9 @@ impl Core {
         }
         turn.notice(NoticeKind::StoreConflict, Some(key), Some(id));
         self.release(id, turn);
+        let insists = self.flights.get(&id).is_some_and(|flight| flight.work.insists);
         if !self.config.grant.needs_a_person()
+            && !insists
             && self.merge(owner, Some(there), false, turn).is_ok()
             && self.left(&key, turn) > 0
         {

@@ -413,14 +413,16 @@ pub fn i10_requests(world: &World, owner: usize) -> Option<String> {
 
 /// I11. One call asks the core a bounded number of times, and meanwhile its process sends at most two token requests of its key
 /// and one for each that failed. A token that is dead when it arrives counts like a failure, and so does one that was taken out
-/// of use meanwhile: somebody else was refused by an API, or invalidated it.
+/// of use meanwhile (somebody else was refused by an API, or invalidated it), and one that somebody else insisted on.
 pub fn i11_no_loop(world: &World, process: usize, caller: &Caller) -> Option<String> {
     let attempts = world.processes[process].attempts[caller.want];
     let (sent, failed) = (attempts.sent.saturating_sub(caller.sent), attempts.failed.saturating_sub(caller.failed));
     let dropped = world.memory.dropped.len().saturating_sub(caller.dropped);
-    if sent as usize > 2 + failed as usize + dropped {
-        let what = format!("one call of p{process} went through {sent} token requests: {failed} failed, {dropped} tokens dropped");
-        return Some(what);
+    let forced = attempts.forced.saturating_sub(caller.forced);
+    if sent as usize > 2 + failed as usize + dropped + forced {
+        return Some(format!(
+            "one call of p{process} went through {sent} token requests: {failed} failed, {dropped} tokens were dropped, {forced} forced"
+        ));
     }
     (caller.rounds > 60).then(|| format!("one call of p{process} asked {} times", caller.rounds))
 }

@@ -31,8 +31,9 @@ pub struct Caller {
     /// What the process had sent, and what had failed, when the question was put.
     pub sent: u32,
     pub failed: u32,
-    /// How many tokens had been taken out of use by then, anywhere.
+    /// How many tokens had been taken out of use by then, anywhere, and how many had been insisted on, here.
     pub dropped: usize,
+    pub forced: usize,
     /// When its flight was settled.
     pub settled: Option<i64>,
     /// It belongs to the last questions, which must be answered well.
@@ -59,6 +60,8 @@ pub enum Kind {
 /// What is remembered about attempts for one wish, for the sake of the pauses between them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Attempts {
+    /// How many callers insisted on another token than the one in hand.
+    pub forced: usize,
     pub sent: u32,
     pub failed: u32,
     /// Failures of one kind in a row.

@@ -294,7 +294,8 @@ impl<'a> World<'a> {
                 if clocks { self.dice.pick(&[0, 0, 400, -400, 20_000, -20_000, 3_600_000, -3_600_000]) } else { 0 };
             self.processes[process].wall = apart;
             self.memory.skew = (self.memory.skew.0.min(apart), self.memory.skew.1.max(apart));
-            self.processes[process].boot = self.dice.between(0, 1_000_000) - BEGINNING;
+            // Far from 0: a boot clock that misses time runs late, but never backwards past its beginning.
+            self.processes[process].boot = 1_000_000_000 + self.dice.between(0, 1_000_000) - BEGINNING;
             let delay = self.dice.pick(&[0, 0, 0, 3, 200]);
             self.post(delay, Message::Begin { process });
         }

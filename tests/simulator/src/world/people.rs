@@ -22,8 +22,9 @@ impl World<'_> {
             }
             return;
         };
-        let attempts = me.attempts[wish.want];
         let deadline = self.now + me.boot + wish.patience;
+        self.processes[process].attempts[wish.want].forced += usize::from(wish.force);
+        let attempts = self.processes[process].attempts[wish.want];
         self.stamp += 1;
         let caller = Caller {
             want: wish.want,
@@ -38,6 +39,7 @@ impl World<'_> {
             sent: attempts.sent,
             failed: attempts.failed,
             dropped: self.memory.dropped.len(),
+            forced: attempts.forced,
             settled: None,
             last: wish.last,
         };
