@@ -18,6 +18,7 @@ use crate::clock::Now;
 use crate::config::{Config, Credential};
 use crate::error::Error;
 use crate::event::Want;
+use crate::record::remember;
 use crate::response::Verdict;
 use crate::secret::Secret;
 use crate::step::FlightId;
@@ -173,8 +174,18 @@ pub(crate) struct Shared {
     pub(crate) reload: bool,
     /// The fingerprints of tokens that must not come back out of the store.
     pub(crate) rejected: Vec<String>,
+    /// Those of them that the store has yet to be told.
+    pub(crate) untold: Vec<String>,
     /// The fingerprints of refresh tokens that were replaced.
     pub(crate) spent: Vec<String>,
+}
+
+impl Shared {
+    /// A token is no good, although it has not run out.
+    pub(crate) fn reject(&mut self, name: String) {
+        remember(&mut self.rejected, name.clone());
+        remember(&mut self.untold, name);
+    }
 }
 
 /// A refresh token, and what is known of its fate.

@@ -191,8 +191,12 @@ pub(crate) enum What {
     Save(Draft),
     /// Nobody waits for it.
     Note(Note, Draft),
-    /// A lock whose flight has ended meanwhile.
-    Orphan(Key),
+    /// A lock that nobody wants any more.
+    Orphan {
+        key: Key,
+        /// The store was said not to have answered: it may have taken the command all the same.
+        failed: bool,
+    },
 }
 
 /// How many unanswered requests are remembered for the sake of a late answer.
@@ -230,9 +234,24 @@ impl Operations {
     }
 
     /// The lock that was asked for is given back when it comes.
-    fn orphan(&mut self, op: OpId, flight: FlightId, key: Key, until: i64) {
+    fn orphan(&mut self, op: OpId, flight: FlightId, until: i64, what: What) {
         self.ends.insert((until, op));
-        self.pending.insert(op, Pending { flight, until, what: What::Orphan(key) });
+        self.pending.insert(op, Pending { flight, until, what });
+    }
+
+    /// The locks that the store may have given without a word, now that it is there again.
+    fn take_failed_locks(&mut self) -> Vec<(FlightId, Key)> {
+        let mut failed = Vec::new();
+        let ends = &mut self.ends;
+        self.pending.retain(|op, pending| match pending.what {
+            What::Orphan { key, failed: true } => {
+                failed.push((pending.flight, key));
+                ends.remove(&(pending.until, *op));
+                false
+            }
+            _ => true,
+        });
+        failed
     }
 
     fn remember(&mut self, op: OpId, key: Key, exchange: Exchange, started: Now) {
@@ -310,8 +329,9 @@ impl Core {
 
     /// A host whose timer is late must not keep callers waiting: any question about the key wakes its flight, and the one that
     /// has the refresh token.
-    pub(crate) fn wake_overslept(&mut self, key: Key, turn: &mut Turn<'_>) {
-        let first = self.lines.get(&self.cache.owner(&key)).and_then(|line| line.front().copied());
+    pub(crate) fn wake_overslept(&mut self, key: Key, want: &Want, turn: &mut Turn<'_>) {
+        let line = if self.lines.is_empty() { None } else { self.lines.get(&self.owner_key(want)) };
+        let first = line.and_then(|line| line.front().copied());
         let own = self.cache.find(&key).and_then(|entry| entry.flight);
         for id in first.into_iter().chain(own) {
             let due = self
@@ -598,7 +618,10 @@ impl Core {
                 turn.notice(NoticeKind::PersistFailed, key, Some(id));
                 self.save_arrival(id, turn);
             }
-            what => self.store_answered(id, what, StoreResult::Down, turn),
+            what => {
+                self.remember_lock(op, id, &what, turn.now);
+                self.store_answered(id, what, StoreResult::Down, turn);
+            }
         }
     }
 
@@ -736,10 +759,22 @@ impl Core {
         told
     }
 
+    /// While it was being saved, a token was read out of the store and found to be no good, or followed by a newer one.
+    fn is_overtaken(&self, held: &Held, owner: Key) -> bool {
+        let Some(shared) = self.cache.shared(&owner).filter(|_| self.config.store.is_some()) else { return false };
+        let is_rejected = !shared.rejected.is_empty() && shared.rejected.contains(&fingerprint(&held.token.access_token));
+        let newest = self.cache.find(&held.token.key).map_or(0, |entry| entry.generation);
+        is_rejected || newest > held.token.generation
+    }
+
     fn hand_out(&mut self, id: FlightId, turn: &mut Turn<'_>) {
         let Some(flight) = self.flights.get_mut(&id) else { return };
         let (unkept, Some(held)) = (flight.unkept, flight.arrived.take()) else { return };
-        let key = held.token.key;
+        let (key, owner) = (held.token.key, flight.owner);
+        if self.is_overtaken(&held, owner) {
+            self.settle(id, None, turn);
+            return;
+        }
         let same = self
             .cache
             .find(&key)
@@ -985,7 +1020,9 @@ impl Core {
                 Some(What::Send { exchange, started }) if keep(&exchange) => {
                     self.operations.remember(op, key, exchange, started);
                 }
-                Some(What::Lock { until }) => self.operations.orphan(op, id, owner, until),
+                Some(What::Lock { until }) => {
+                    self.operations.orphan(op, id, until, What::Orphan { key: owner, failed: false });
+                }
                 _ => {}
             }
         }

@@ -253,7 +253,7 @@ impl Core {
         if self.closed && ask.after.is_none() {
             return Err(closed());
         }
-        self.wake_overslept(key, turn);
+        self.wake_overslept(key, &ask.want, turn);
         if let Some(answer) = self.after(ask, key, deadline, turn) {
             return answer;
         }

@@ -17,6 +17,17 @@ use crate::secret::Secret;
 use crate::step::{FlightId, Withdraw};
 use crate::url::EndpointUrl;
 
+/// With which right a record was read.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) enum Sight {
+    /// Nobody else can be at it in this moment.
+    Locked,
+    /// Somebody else has the lock: what is under way is about to be known.
+    Held,
+    /// Somebody else may have the lock.
+    Read,
+}
+
 /// What the store should hold, and whether that is anything new.
 pub(super) struct Outlook {
     pub(super) record: Record,
@@ -42,12 +53,11 @@ impl Core {
     }
 
     /// Takes in what the store holds: a newer token, the successor of our refresh token, failures to heed, tokens not to use.
-    /// `locked`: nobody else can be at it in this moment.
     pub(super) fn merge(
         &mut self,
         owner: Key,
         text: Option<Secret>,
-        locked: bool,
+        sight: Sight,
         turn: &mut Turn<'_>,
     ) -> Result<(), Distrust> {
         let config = self.config.clone();
@@ -89,7 +99,7 @@ impl Core {
         let is_behind = record.refresh.as_ref().is_some_and(is_predecessor);
         ours.into_iter().for_each(|name| remember(&mut shared.spent, name));
         self.heed_rejections(owner, &record.rejected, turn);
-        self.merge_refresh_token(owner, &record, is_behind, locked, turn);
+        self.merge_refresh_token(owner, &record, is_behind, sight, turn);
         for key in self.sharing(owner) {
             self.merge_token(key, &record, turn);
         }
@@ -118,7 +128,7 @@ impl Core {
     pub(crate) fn forget_refresh_token(&mut self, owner: Key, turn: &mut Turn<'_>) {
         let gone = self.cache.find_mut(&owner).and_then(|entry| entry.rare.as_mut()?.refresh.take());
         if let (Some(gone), Some(shared), true) = (gone, self.cache.shared_mut(&owner), self.config.store.is_some()) {
-            remember(&mut shared.rejected, fingerprint(&gone.token));
+            shared.reject(fingerprint(&gone.token));
         }
         for key in self.sharing(owner) {
             self.discard(key);
@@ -133,7 +143,7 @@ impl Core {
         self.cache.drop_token(key);
         let owner = self.cache.owner(&key);
         if let (Some(gone), Some(shared)) = (gone, self.cache.shared_mut(&owner)) {
-            remember(&mut shared.rejected, gone);
+            shared.reject(gone);
         }
     }
 
@@ -142,7 +152,7 @@ impl Core {
         owner: Key,
         record: &Record,
         is_behind: bool,
-        locked: bool,
+        sight: Sight,
         turn: &mut Turn<'_>,
     ) {
         let is_spent = self.refresh(&owner).is_some_and(|ours| record.spent.contains(&fingerprint(&ours.token)));
@@ -162,7 +172,8 @@ impl Core {
         let told = match intent.map(|intent| intent.sent) {
             None => RefreshState::Unspent,
             // Without the lock, that may be a request in the air, and its end about to be known.
-            Some(0 | 1) if !locked => RefreshState::Unspent,
+            Some(0 | 1) if sight != Sight::Locked => RefreshState::Unspent,
+            Some(_) if sight == Sight::Held => RefreshState::Unspent,
             Some(0 | 1) => RefreshState::Ambiguous,
             Some(_) => RefreshState::Exhausted,
         };
@@ -183,7 +194,8 @@ impl Core {
                 ours.generation = ours.generation.max(theirs.generation);
                 // What we could not write, the store does not know.
                 ours.state = match (is_saved, is_ours) {
-                    (true, _) if locked => told,
+                    (true, _) if sight == Sight::Locked => told,
+                    (true, false) if sight == Sight::Held && intent.is_some() => told,
                     (true, _) => ours.state.max(told),
                     (false, true) => ours.state,
                     (false, false) => ours.state.max(told),
@@ -311,9 +323,9 @@ impl Core {
         now: Now,
     ) -> Outlook {
         let keys = self.config.store.as_ref().map(|store| &*store.keys).unwrap_or_default();
-        let (stored, generation, rejected) = match self.cache.shared(&owner) {
-            Some(shared) => (shared.stored.as_ref(), shared.generation, &*shared.rejected),
-            None => (None, 0, [].as_slice()),
+        let (stored, generation, rejected, untold) = match self.cache.shared(&owner) {
+            Some(shared) => (shared.stored.as_ref(), shared.generation, &*shared.rejected, &*shared.untold),
+            None => (None, 0, [].as_slice(), [].as_slice()),
         };
         let there = stored.and_then(|text| Record::read(text, owner, keys).ok());
         let before = there.unwrap_or_else(|| Record::new(owner));
@@ -325,6 +337,8 @@ impl Core {
             }
             record.intent = None;
         }
+        // The record may have gone on without them; others may not.
+        untold.iter().for_each(|name| remember(&mut record.rejected, name.clone()));
         // A token that the server gave again: it is not for us to say that it is no good.
         let arriving_name = arriving.map(|held| fingerprint(&held.token.access_token));
         record.rejected.retain(|name| Some(name) != arriving_name.as_ref());

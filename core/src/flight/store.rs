@@ -8,9 +8,10 @@ use alloc::format;
 use alloc::string::String;
 use core::mem;
 
-use super::shared::Outlook;
+use super::shared::{Outlook, Sight};
 use super::{What, passing, reauthorization_required};
 use crate::cache::{Key, Outcome, RefreshState};
+use crate::clock::Now;
 use crate::entropy::{draw, part};
 use crate::error::{Error, ErrorCode};
 use crate::event::StoreResult;
@@ -248,13 +249,28 @@ impl Core {
 impl Core {
     pub(crate) fn stored(&mut self, op: OpId, result: StoreResult, turn: &mut Turn<'_>) {
         if let Some(pending) = self.operations.take(op) {
+            if matches!(result, StoreResult::Down | StoreResult::Unknown) {
+                self.remember_lock(op, pending.flight, &pending.what, turn.now);
+            }
             self.store_answered(pending.flight, pending.what, result, turn);
+        }
+    }
+
+    /// A store that did not answer in time may give us the lock all the same: the fleet must not wait for its end.
+    pub(super) fn remember_lock(&mut self, op: OpId, id: FlightId, what: &What, now: Now) {
+        if let (What::Lock { until }, Some(flight)) = (what, self.flights.get(&id)) {
+            if *until > now.boot {
+                self.operations.orphan(op, id, *until, What::Orphan { key: flight.owner, failed: true });
+            }
         }
     }
 
     pub(super) fn store_answered(&mut self, id: FlightId, what: What, result: StoreResult, turn: &mut Turn<'_>) {
         if !matches!(result, StoreResult::Down | StoreResult::Unknown) {
             self.store_health = StoreHealth::default();
+            for (flight, key) in self.operations.take_failed_locks() {
+                self.unlock(flight, key, turn);
+            }
         }
         match what {
             What::Look => self.look_answered(id, result, turn),
@@ -263,7 +279,7 @@ impl Core {
             What::Reread => self.reread_answered(id, result, turn),
             What::Save(draft) => self.save_answered(id, draft, result, turn),
             What::Note(note, draft) => self.note_answered(note, draft, result, turn),
-            What::Orphan(key) => {
+            What::Orphan { key, .. } => {
                 if matches!(result, StoreResult::Locked { .. }) {
                     self.unlock(id, key, turn);
                 }
@@ -306,7 +322,7 @@ impl Core {
                 return;
             }
         };
-        if let Err(distrust) = self.merge(owner, text, false, turn) {
+        if let Err(distrust) = self.merge(owner, text, Sight::Read, turn) {
             turn.notice(NoticeKind::RecordRefused(distrust), Some(key), Some(id));
         }
         if self.left(&key, turn) > 0 {
@@ -323,14 +339,14 @@ impl Core {
         match result {
             StoreResult::Locked { record } => {
                 flight.locked_until = Some(until);
-                match self.merge(owner, record, true, turn) {
+                match self.merge(owner, record, Sight::Locked, turn) {
                     Ok(()) => self.go_on_from_record(id, None, turn),
                     Err(distrust) => self.distrusted(id, distrust, turn),
                 }
             }
             StoreResult::Held { retry_at, record } => {
                 flight.locked_until = None;
-                match self.merge(owner, record, false, turn) {
+                match self.merge(owner, record, Sight::Held, turn) {
                     Ok(()) => self.go_on_from_record(id, Some(retry_at), turn),
                     Err(distrust) => self.distrusted(id, distrust, turn),
                 }
@@ -477,7 +493,7 @@ impl Core {
                 turn.notice(NoticeKind::StoreConflict, Some(key), Some(id));
                 flight.saves = flight.saves.saturating_add(1);
                 let again = flight.saves < TRIES;
-                match self.merge(owner, record, false, turn) {
+                match self.merge(owner, record, Sight::Read, turn) {
                     Ok(()) if again => self.go_on_from_record(id, None, turn),
                     Ok(()) => self.without_store(id, turn),
                     Err(distrust) => self.distrusted(id, distrust, turn),
@@ -504,7 +520,7 @@ impl Core {
             _ => None,
         };
         if text.is_some() {
-            if let Err(distrust) = self.merge(owner, text, false, turn) {
+            if let Err(distrust) = self.merge(owner, text, Sight::Read, turn) {
                 turn.notice(NoticeKind::RecordRefused(distrust), Some(key), Some(id));
             }
         }
@@ -562,6 +578,7 @@ impl Core {
             shared.generation = shared.generation.max(draft.generation);
             shared.stored = Some(draft.text);
             shared.unsaved = None;
+            shared.untold.clear();
         }
         if let Some(refresh) = self.refresh_mut(&key).filter(|refresh| refresh.generation == 0) {
             refresh.generation = draft.generation;
@@ -622,7 +639,7 @@ impl Core {
         let insists = self.flights.get(&id).is_some_and(|flight| flight.work.insists);
         if !self.config.grant.needs_a_person()
             && !insists
-            && self.merge(owner, Some(there), false, turn).is_ok()
+            && self.merge(owner, Some(there), Sight::Read, turn).is_ok()
             && self.left(&key, turn) > 0
         {
             // The fleet has a later token than ours: one is enough.
@@ -638,7 +655,7 @@ impl Core {
             StoreResult::Ok => self.was_stored(key, draft),
             StoreResult::Conflict { record: Some(there) } if there == draft.text => self.was_stored(key, draft),
             StoreResult::Conflict { record } => {
-                let read = self.merge(key, record, false, turn);
+                let read = self.merge(key, record, Sight::Read, turn);
                 if read.is_err() || tries >= TRIES {
                     if let Err(distrust) = read {
                         turn.notice(NoticeKind::RecordRefused(distrust), Some(key), None);

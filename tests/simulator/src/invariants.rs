@@ -126,8 +126,9 @@ pub struct Memory {
     pub received: BTreeSet<usize>,
     /// How many processes ended by themselves.
     pub deaths: u32,
-    /// The newest refresh token in the store, by owner.
+    /// The newest refresh token in the store, by owner, and since when.
     pub durable: Vec<Option<usize>>,
+    pub durable_since: Vec<i64>,
     /// Something happened after which a session may be lost, by owner.
     pub excused: Vec<Option<&'static str>>,
     /// The store has been away, late, or unsure.
@@ -177,14 +178,15 @@ pub fn i1_life_left(world: &World, process: usize, token: usize, min_ttl: i64, s
         .then(|| format!("at-{token} has {left} ms left, {min_ttl} ms were asked for, and the clocks lost {lost} ms"))
 }
 
-/// I2. A process has at most one token request of a key in flight, always. With client credentials and a store, the fleet has
+/// I2. A process has at most one token request of a key in flight, always, but for one whose session it has revoked. With client credentials and a store, the fleet has
 /// at most one more than leases of that key have run out by themselves.
 ///
 /// Excused, for the fleet: a store that was away, late or unsure, or that lost something (fail open).
 pub fn i2_one_request(world: &World, process: usize, owner: usize) -> Option<String> {
     let of = |process: usize| {
         let me = &world.processes[process];
-        let is_same = |kind: &Kind| matches!(kind, Kind::Token { owner: other, .. } if *other == owner);
+        let is_same =
+            |kind: &Kind| matches!(kind, Kind::Token { owner: other, at, .. } if *other == owner && *at >= me.revoked[owner]);
         let in_time = |until: i64| until > world.now + me.boot;
         me.running.iter().filter(|running| in_time(running.until) && is_same(&running.what)).count()
     };
@@ -203,7 +205,8 @@ pub fn i2_one_request(world: &World, process: usize, owner: usize) -> Option<Str
 
 /// I3. When a process has a refresh token sent, the store holds no successor of it, and the process holds the record's lease.
 ///
-/// Excused: what the store has lost is not durable, and where somebody puts it back no lock is of use; a lease that the store lost, or that its jumping clock ended, or that a
+/// Excused: a successor that was saved late, because the store was away or unsure, and after the process had written that it was
+/// about to send; what the store has lost is not durable, and where somebody puts it back no lock is of use; a lease that the store lost, or that its jumping clock ended, or that a
 /// boot clock that missed time believes in, is held in good faith. How long the request is under way after that is out of
 /// anybody's hands.
 pub fn i3_replaced(world: &World, process: usize, owner: usize, token: usize) -> Option<String> {
@@ -212,7 +215,8 @@ pub fn i3_replaced(world: &World, process: usize, owner: usize, token: usize) ->
     }
     let memory = &world.memory;
     if let Some(durable) = memory.durable[owner] {
-        if world.authority.succeeds(token, durable) && !memory.store_lost {
+        let is_late = memory.store_trouble && memory.durable_since[owner] > world.processes[process].wrote[owner];
+        if world.authority.succeeds(token, durable) && !memory.store_lost && !is_late {
             return Some(format!("p{process} has rt-{token} sent, and the store holds its successor rt-{durable}"));
         }
     }
@@ -477,12 +481,24 @@ pub fn token_handed_out(world: &mut World, process: usize, caller: &Caller, leas
 }
 
 /// Everything that has to be looked at when the store has carried out a command.
-pub fn store_wrote(world: &mut World, owner: Option<usize>, command: &Command, result: &Result, before: Option<&str>) {
+pub fn store_wrote(
+    world: &mut World,
+    process: usize,
+    owner: Option<usize>,
+    command: &Command,
+    result: &Result,
+    before: Option<&str>,
+) {
     let (Command::Save { record, .. }, Result::Ok) = (command, result) else { return };
     if let Some(what) = i6_record(world, before, record) {
         world.violate(Invariant::I6, what);
     }
     if let Some(owner) = owner.filter(|_| world.plan.rotating) {
-        world.memory.durable[owner] = world.stored_refresh(owner);
+        world.processes[process].wrote[owner] = world.now;
+        let stored = world.stored_refresh(owner);
+        if stored != world.memory.durable[owner] {
+            world.memory.durable_since[owner] = world.now;
+        }
+        world.memory.durable[owner] = stored;
     }
 }

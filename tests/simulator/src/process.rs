@@ -108,6 +108,10 @@ pub struct Process {
     pub digest: u64,
     /// The newest refresh token that it knows, by owner.
     pub knows: Vec<Option<usize>>,
+    /// When it last revoked a session, by owner: nobody waits for requests that were out then.
+    pub revoked: Vec<i64>,
+    /// When it last wrote a record, by owner.
+    pub wrote: Vec<i64>,
 }
 
 impl Process {
@@ -133,6 +137,8 @@ impl Process {
             told: 0,
             digest: 0,
             knows: vec![None; owners],
+            revoked: vec![i64::MIN; owners],
+            wrote: vec![i64::MIN; owners],
         }
     }
 

@@ -226,6 +226,8 @@ pub struct World<'a> {
     pub budget: Option<Budget>,
     /// How often leases were withdrawn.
     withdrawn: u64,
+    /// The flights that the last step settled.
+    over: Vec<FlightId>,
 }
 
 /// More than any schedule needs: what goes on for longer goes on for ever.
@@ -239,7 +241,7 @@ impl<'a> World<'a> {
         let authority = Authority::new(&plan);
         let first: Vec<usize> = (0..if plan.rotating { owners } else { 0 }).collect();
         let processes = (0..plan.processes).map(|_| Process::new(wants, owners)).collect();
-        let memory = Memory { durable: vec![None; owners], excused: vec![None; owners], ..Memory::default() };
+        let memory = Memory { durable: vec![None; owners], durable_since: vec![i64::MIN; owners], excused: vec![None; owners], ..Memory::default() };
         Self {
             config,
             now: BEGINNING,
@@ -271,6 +273,7 @@ impl<'a> World<'a> {
             survives: vec![false; owners],
             budget: None,
             withdrawn: 0,
+            over: Vec::new(),
             plan,
         }
     }
@@ -524,9 +527,10 @@ impl World<'_> {
         for notice in &step.notices {
             self.take_notice(process, &notice.kind, notice.key);
         }
-        for flight in step.settled {
-            self.settled(process, incarnation, flight);
+        for flight in &step.settled {
+            self.settled(process, incarnation, *flight);
         }
+        self.over = step.settled;
         step.answer
     }
 

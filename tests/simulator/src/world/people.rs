@@ -127,8 +127,11 @@ impl World<'_> {
         caller.until = until;
         caller.settled = None;
         let stamp = caller.stamp;
+        // It may be over before anybody waits for it.
+        let is_over = self.over.contains(&flight);
+        caller.settled = is_over.then_some(self.now);
         self.processes[process].callers[slot] = Some(caller);
-        let wait = (until - boot - self.now).max(0);
+        let wait = if is_over { 0 } else { (until - boot - self.now).max(0) };
         self.post(wait, Message::Wake { process, incarnation, caller: slot, stamp });
     }
 
@@ -548,6 +551,7 @@ impl World<'_> {
         let owner = self.plan.owner(wanted);
         self.memory.troubles += 1;
         self.excuse(owner, "the session was revoked on purpose");
+        self.processes[process].revoked[owner] = self.now;
         let revoke = Revoke { want: want(&self.plan, wanted), token: None, hint: None };
         let start = Start { flow: Flow::Revoke(revoke), deadline: None, after: None };
         self.tell(process, || format!("revoke w{wanted}"), Event::Start(start));

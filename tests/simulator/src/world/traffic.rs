@@ -280,7 +280,7 @@ impl World<'_> {
             result = StoreAnswer::Locked(record.clone());
         }
         self.note(|| format!("store <- {command:?} of p{} -> {result:?}", from.process));
-        invariants::store_wrote(self, owner, &command, &result, before.as_deref());
+        invariants::store_wrote(self, from.process, owner, &command, &result, before.as_deref());
         if let (Command::Save { .. }, StoreAnswer::Ok) = (&command, &result) {
             self.spread(from.process, key);
         }
