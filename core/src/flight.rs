@@ -347,7 +347,7 @@ impl Core {
 
     fn begin(&mut self, id: FlightId, turn: &mut Turn<'_>) {
         let Some(flight) = self.flights.get(&id) else { return };
-        let (is_poll, without_store) = (flight.work.poll.is_some(), flight.without_store);
+        let (is_poll, without_store, looks) = (flight.work.poll.is_some(), flight.without_store, flight.work.looks);
         let (flight_key, is_consent) = (flight.key, flight.work.is_consent());
         // A poll spends no refresh token, nobody else's token comes of it, and it may go on for minutes.
         if is_poll || self.unchecked_answer(id).is_some() {
@@ -355,7 +355,7 @@ impl Core {
         } else if self.is_first_in_line(id) {
             let refusal = self.cache.find(&flight_key).and_then(|entry| entry.trouble()).cloned();
             let refusal = refusal.filter(|trouble| trouble.next > turn.now.boot && is_refusal(&trouble.error));
-            if let (Some(refusal), false) = (refusal, is_consent) {
+            if let (Some(refusal), false) = (refusal, is_consent || looks) {
                 // Whoever was before it has learned that there is no use.
                 self.settle_with_error(id, refusal.error, true, turn);
             } else if self.config.store.is_none() || without_store {
@@ -762,7 +762,8 @@ impl Core {
     /// While it was being saved, a token was read out of the store and found to be no good, or followed by a newer one.
     fn is_overtaken(&self, held: &Held, owner: Key) -> bool {
         let Some(shared) = self.cache.shared(&owner).filter(|_| self.config.store.is_some()) else { return false };
-        let is_rejected = !shared.rejected.is_empty() && shared.rejected.contains(&fingerprint(&held.token.access_token));
+        let is_rejected =
+            !shared.rejected.is_empty() && shared.rejected.contains(&fingerprint(&held.token.access_token));
         let newest = self.cache.find(&held.token.key).map_or(0, |entry| entry.generation);
         is_rejected || newest > held.token.generation
     }

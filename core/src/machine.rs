@@ -373,10 +373,14 @@ impl Core {
     /// Whether the store is to be read before the token in hand is used again.
     fn is_look_due(&self, key: Key, now: Now) -> bool {
         let Some(entry) = self.cache.find(&key).filter(|_| self.is_store_up(now.boot)) else { return false };
-        let due = self.cache.shared(&self.cache.owner(&key)).is_none_or(|shared| {
-            shared.reload || now.boot >= shared.checked.saturating_add(self.config.policy.store_check)
-        });
-        due && entry.flight.is_none() && entry.held.as_ref().is_some_and(|held| held.left(now) > 0)
+        let shared = self.cache.shared(&self.cache.owner(&key));
+        let is_news = shared.is_some_and(|shared| shared.reload);
+        let due = is_news
+            || shared.is_none_or(|shared| now.boot >= shared.checked.saturating_add(self.config.policy.store_check));
+        let holds = entry.held.as_ref().is_some_and(|held| held.left(now) > 0);
+        // Somebody may have got what we were refused: a person signed in elsewhere.
+        let is_refused = is_news && entry.trouble().is_some_and(|trouble| trouble.next > now.boot);
+        entry.flight.is_none() && (due && holds || is_refused)
     }
 
     /// The caller has just waited for a flight: that one's outcome decides, margins ignored.
@@ -410,6 +414,10 @@ impl Core {
             (None, _) => return None,
         };
         match outcome {
+            // A newer one has come since.
+            Outcome::Token(old) if good.as_ref().is_some_and(|held| held.token.generation > old.token.generation) => {
+                None
+            }
             // So does one that comes late enough for another flight, whose token has not the life any more that is asked for.
             Outcome::Token(held) if flight > after && held.life >= wanted && held.left(now) < wanted => None,
             Outcome::Token(held)

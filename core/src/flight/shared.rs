@@ -147,14 +147,7 @@ impl Core {
         }
     }
 
-    fn merge_refresh_token(
-        &mut self,
-        owner: Key,
-        record: &Record,
-        is_behind: bool,
-        sight: Sight,
-        turn: &mut Turn<'_>,
-    ) {
+    fn merge_refresh_token(&mut self, owner: Key, record: &Record, is_behind: bool, sight: Sight, turn: &mut Turn<'_>) {
         let is_spent = self.refresh(&owner).is_some_and(|ours| record.spent.contains(&fingerprint(&ours.token)));
         let Some(theirs) = &record.refresh else {
             if is_spent {
@@ -180,12 +173,7 @@ impl Core {
         let is_saved = shared.is_some_and(|shared| shared.unsaved.is_none());
         let is_ours = intent.is_some_and(|intent| Some(&intent.owner) == self.owner.as_ref());
         let scope = theirs.scope.clone();
-        let theirs = Refresh {
-            token: theirs.token.clone(),
-            state: told,
-            scope,
-            generation: theirs.generation,
-        };
+        let theirs = Refresh { token: theirs.token.clone(), state: told, scope, generation: theirs.generation };
         let Some(entry) = self.cache.find_mut(&owner) else { return };
         let slot = &mut entry.rare().refresh;
         match slot {

@@ -325,8 +325,12 @@ impl Core {
         if let Err(distrust) = self.merge(owner, text, Sight::Read, turn) {
             turn.notice(NoticeKind::RecordRefused(distrust), Some(key), Some(id));
         }
+        let blocked = self.blocked_until(key, 0, turn.now).filter(|until| *until > turn.now.boot);
         if self.left(&key, turn) > 0 {
             self.settle(id, None, turn);
+        } else if let Some(next) = blocked {
+            let error = self.trouble_error(key, next, turn.now);
+            self.settle_with_error(id, error, self.is_refused(key), turn);
         } else if let Some(flight) = self.flights.get_mut(&id) {
             flight.work.looks = false;
             self.consult(id, turn);
@@ -379,8 +383,7 @@ impl Core {
             let blocked = self.blocked_until(key, left, now).filter(|until| *until > now.boot);
             if let Some(next) = blocked {
                 let error = self.trouble_error(key, next, now);
-                let trouble = self.cache.find(&key).and_then(|entry| entry.trouble());
-                let last = trouble.is_some_and(|trouble| trouble.verdict != Verdict::Transient);
+                let last = self.is_refused(key);
                 self.leave(id, turn);
                 self.settle_with_error(id, error, last, turn);
                 return;
@@ -408,6 +411,12 @@ impl Core {
                 turn.step.operations.push(Operation::Sleep { flight: id, until });
             }
         }
+    }
+
+    /// Whether the last attempt failed in a way that waiting does not mend.
+    fn is_refused(&self, key: Key) -> bool {
+        let trouble = self.cache.find(&key).and_then(|entry| entry.trouble());
+        trouble.is_some_and(|trouble| trouble.verdict != Verdict::Transient)
     }
 
     /// Whether there is a refresh token to send where one is needed, now that the store has been read.

@@ -241,7 +241,12 @@ impl<'a> World<'a> {
         let authority = Authority::new(&plan);
         let first: Vec<usize> = (0..if plan.rotating { owners } else { 0 }).collect();
         let processes = (0..plan.processes).map(|_| Process::new(wants, owners)).collect();
-        let memory = Memory { durable: vec![None; owners], durable_since: vec![i64::MIN; owners], excused: vec![None; owners], ..Memory::default() };
+        let memory = Memory {
+            durable: vec![None; owners],
+            durable_since: vec![i64::MIN; owners],
+            excused: vec![None; owners],
+            ..Memory::default()
+        };
         Self {
             config,
             now: BEGINNING,

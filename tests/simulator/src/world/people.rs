@@ -270,7 +270,8 @@ impl World<'_> {
             Err(error) if tries < TRIES => {
                 // A token that an API refuses is kept for a while, if the one before it fared no better; nobody is told how long.
                 let unsaid = if error.code() == ErrorCode::InvalidRequest { 8_000 } else { 0 };
-                let wait = error.retry_after().map_or(unsaid, |wait| i64::try_from(wait.as_millis()).unwrap_or_default());
+                let wait =
+                    error.retry_after().map_or(unsaid, |wait| i64::try_from(wait.as_millis()).unwrap_or_default());
                 self.post(wait.clamp(100, 61_000) + 1, Message::Act);
                 return;
             }

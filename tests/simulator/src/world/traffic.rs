@@ -106,6 +106,9 @@ impl World<'_> {
             }
             return;
         };
+        if let Kind::Revocation { owner } = running.what {
+            self.processes[process].revoked[owner] = self.now;
+        }
         if let Kind::Token { owner, want, refresh, .. } = running.what {
             let (passing, asked) = match &end {
                 End::Reply(..) => (None, None),
