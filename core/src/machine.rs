@@ -415,7 +415,9 @@ impl Core {
         };
         match outcome {
             // A newer one has come since.
-            Outcome::Token(old) if good.as_ref().is_some_and(|held| held.token.generation > old.token.generation) => {
+            Outcome::Token(old)
+                if entry.generation > old.token.generation && (good.is_some() || old.left(now) <= 0) =>
+            {
                 None
             }
             // So does one that comes late enough for another flight, whose token has not the life any more that is asked for.

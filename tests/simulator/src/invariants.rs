@@ -363,9 +363,11 @@ pub fn i9_pause(world: &World, process: usize, want: usize, refresh: Option<usiz
     if attempts.row == 0 || attempts.refresh != refresh {
         return None;
     }
-    let holds_one = me.seen[want].is_some_and(|(token, _)| {
-        world.authority.access.get(token).is_some_and(|token| token.expires > world.now - 60_000)
-    });
+    let has_adopted_one = me.adopted[want].is_some();
+    let holds_one = has_adopted_one
+        || me.seen[want].is_some_and(|(token, _)| {
+            world.authority.access.get(token).is_some_and(|token| token.expires > world.now - 60_000)
+        });
     let doubled = |first: i64| (first << (attempts.row - 1).min(16)).min(60_000);
     let least = match (attempts.passing, attempts.asked) {
         (true, Some(asked)) => asked,
