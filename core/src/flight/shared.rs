@@ -237,13 +237,9 @@ impl Core {
         };
         let known = self.cache.find(&key).map_or(0, |entry| entry.generation);
         let held = self.cache.find(&key).and_then(|entry| entry.held.as_ref());
-        let is_newer = |token: &&StoredToken| match held {
-            // What we have had ourselves is not learned anew from others: nobody knows its end better.
-            Some(held) if held.token.access_token == token.access_token => false,
-            Some(held) if held.left(now) > 0 => token.generation > known,
-            // A record that outlived its use began anew from 1.
-            Some(held) => token.generation > known || self.our_time(token.expires) > held.token.expires.wall,
-            None => true,
+        // What we have had ourselves is not learned anew from others: nobody knows its end better.
+        let is_newer = |token: &&StoredToken| {
+            token.generation > known && held.is_none_or(|held| held.token.access_token != token.access_token)
         };
         let adopted = token.as_ref().filter(is_newer).filter(|token| !is_rejected(self, &token.access_token));
         if let Some(token) = adopted {

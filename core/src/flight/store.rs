@@ -83,12 +83,13 @@ impl Core {
         let config = self.config.clone();
         let keys = config.store.as_ref().map(|store| &*store.keys).unwrap_or_default();
         let text = record.write(key, keys, &turn.block());
-        // Longer than any refresh token is likely to be of use. What a machine can get anew is kept a little beyond its life.
+        // Longer than any refresh token is likely to be of use. What a machine can get anew is kept for a week beyond its life:
+        // generations go on over a quiet weekend, and nobody takes the next token for an older one.
         let ttl = match self.config.grant.needs_a_person() {
             true => YEAR,
             false => {
                 let ends = record.tokens.values().filter_map(|kept| Some(kept.token.as_ref()?.expires));
-                ends.max().map_or(0, |end| end.saturating_sub(turn.now.wall)).clamp(0, YEAR).saturating_add(HOUR)
+                ends.max().map_or(0, |end| end.saturating_sub(turn.now.wall)).clamp(0, YEAR).saturating_add(WEEK)
             }
         };
         let expect = self.cache.shared(&key).and_then(|shared| shared.stored.clone());
@@ -722,5 +723,6 @@ const LONGEST_HEALING: i64 = 30_000;
 const NAP: i64 = 50;
 const NAP_MOST: i64 = 100;
 const LONGEST_NAP: i64 = 1_000;
-const HOUR: i64 = 3_600_000;
-const YEAR: i64 = 365 * 24 * HOUR;
+const DAY: i64 = 24 * 3_600_000;
+const WEEK: i64 = 7 * DAY;
+const YEAR: i64 = 365 * DAY;
