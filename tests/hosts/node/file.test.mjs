@@ -30,7 +30,7 @@ function writer(words) {
   return { child, ended, ready: once(child, "message") };
 }
 
-test("what it leaves is the owner's alone, one version of each key, as every language writes it", async () => {
+test("what it leaves is the owner's alone, the last versions of each key, as every language writes it", async () => {
   const folder = join(scratch(), "made", "here");
   const store = new FileStore(folder);
   const key = anyKey();
@@ -39,7 +39,7 @@ test("what it leaves is the owner's alone, one version of each key, as every lan
   await store.save(key, undefined, "record", 60, undefined);
   await store.save(key, "record", "another", 60, undefined);
   assert.deepEqual(readdirSync(folder), [key]);
-  assert.deepEqual(readdirSync(join(folder, key)), ["0000000000000003"]);
+  assert.deepEqual(readdirSync(join(folder, key)).sort(), ["0000000000000001", "0000000000000002", "0000000000000003"]);
   assert.deepEqual([modeOf(folder), modeOf(join(folder, key)), modeOf(newest(join(folder, key)))], ["700", "700", "600"]);
   const { expires, lease, record, ...rest } = JSON.parse(readFileSync(newest(join(folder, key)), "utf8"));
   assert.deepEqual([record, lease.owner, rest], ["another", "ann", {}]);
@@ -120,12 +120,14 @@ test("a version that comes too late, under a name that was used and removed, cou
   const folder = scratch();
   const key = anyKey();
   const store = new FileStore(folder);
-  for (const record of ["1", "2", "3"]) await store.save(key, await store.load(key), record, 60, undefined);
+  for (let n = 1; n <= 20; n++) await store.save(key, await store.load(key), String(n), 60, undefined);
   const place = join(folder, key);
+  const last = (from, to) => Array.from({ length: to - from + 1 }, (_, at) => String(from + at).padStart(16, "0"));
+  assert.deepEqual(readdirSync(place).sort(), last(5, 20), "every language keeps sixteen: nobody can link what another has just taken away");
   writeFileSync(join(place, "0000000000000002"), JSON.stringify({ expires: Date.now() + 60_000, lease: null, record: "late" }));
-  assert.equal(await store.load(key), "3");
-  await store.save(key, "3", "4", 60, undefined);
-  assert.deepEqual(readdirSync(place), ["0000000000000004"]);
+  assert.equal(await store.load(key), "20");
+  await store.save(key, "20", "21", 60, undefined);
+  assert.deepEqual(readdirSync(place).sort(), last(6, 21));
 });
 
 test("what a power cut leaves is passed over or handed on: torn files, a version that is empty, one that is missing", async () => {
@@ -143,7 +145,7 @@ test("what a power cut leaves is passed over or handed on: torn files, a version
   const old = new Date(Date.now() - 2 * 3_600_000);
   utimesSync(join(place, ".tmp-0123"), old, old);
   assert.deepEqual(await store.save(key, "record", "another", 60, undefined), { saved: true });
-  assert.deepEqual(readdirSync(place).sort(), [".tmp-4567", ".tmp-89ab", "0000000000000002"]);
+  assert.deepEqual(readdirSync(place).sort(), [".tmp-4567", ".tmp-89ab", "0000000000000001", "0000000000000002"]);
   // Between the new version and the end of the old one.
   linkSync(newest(place), join(place, "0000000000000003"));
   assert.equal(await store.load(key), "another");
