@@ -846,6 +846,10 @@ impl World<'_> {
             let newest = me.knows[owner];
             let durable = self.memory.durable[owner];
             let ahead = newest.is_some() && newest > durable;
+            if let (true, Some(newest)) = (ahead, newest) {
+                // It takes it along.
+                self.memory.received.remove(&newest);
+            }
             if self.plan.rotating && (busy || self.plan.sharing == Sharing::Alone || ahead && durable.is_some()) {
                 self.excuse(owner, "a process ended in the middle of it");
             }
