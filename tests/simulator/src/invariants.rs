@@ -167,8 +167,12 @@ pub fn i1_life_left(world: &World, process: usize, token: usize, min_ttl: i64, s
         let dated = if world.plan.has(Fault::Date) { i64::MAX / 4 } else { 1_000 };
         apart.saturating_add((wall_then - me.wall).max(0).min((boot_then - me.boot).max(0))).saturating_add(dated)
     };
-    // What a save, and the host's own database, may take.
-    let patience = if world.plan.on_rotated { 13_000 } else { 3_000 };
+    // What a save, and the host's own database, may take; and as long as the process stood still meanwhile.
+    let patience = match (me.was_stopped, world.plan.on_rotated) {
+        (true, _) => i64::MAX / 4,
+        (false, true) => 13_000,
+        (false, false) => 3_000,
+    };
     let late = settled.map_or(0, |settled| {
         let arrived = memory.arrived.get(&token).copied().unwrap_or(settled);
         (world.now - arrived.min(settled)).clamp(0, patience)
@@ -181,7 +185,8 @@ pub fn i1_life_left(world: &World, process: usize, token: usize, min_ttl: i64, s
 /// I2. A process has at most one token request of a key in flight, always, but for one whose session it has revoked. With client credentials and a store, the fleet has
 /// at most one more than leases of that key have run out by themselves.
 ///
-/// Excused, for the fleet: a store that was away, late or unsure, or that lost something (fail open).
+/// Excused, for the fleet: a store that was away, late or unsure, or that lost something (fail open); a process that was stopped
+/// while it waited for the lock, and waits no longer.
 pub fn i2_one_request(world: &World, process: usize, owner: usize) -> Option<String> {
     let of = |process: usize| {
         let me = &world.processes[process];
@@ -194,6 +199,9 @@ pub fn i2_one_request(world: &World, process: usize, owner: usize) -> Option<Str
     }
     let memory = &world.memory;
     if world.plan.rotating || world.plan.sharing == Sharing::Alone || memory.store_trouble || memory.store_lost {
+        return None;
+    }
+    if world.processes[process].was_stopped {
         return None;
     }
     let fleet: usize = (0..world.processes.len()).map(of).sum();
@@ -251,7 +259,8 @@ pub fn i4_survives(world: &World, owner: usize, end: std::result::Result<(), &Er
             let differs = world.plan.sharing != Sharing::Alone && stored != Some(current);
             // What nobody was given nobody can store: whoever still has a good access token is served all the same.
             let is_known = excuse.is_none() || world.memory.received.contains(&current);
-            (differs && is_known && !world.memory.store_lost)
+            // Nor does anybody need the last one of a session that was revoked.
+            (differs && is_known && !family.revoked && !world.memory.store_lost)
                 .then(|| format!("the last refresh token is rt-{current}, and the store holds {stored:?}"))
         }
         Err(error) => match error.code() {
