@@ -10,13 +10,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from remint._async_client import AsyncClient
     from remint._flows import BackchannelAuthentication, DeviceAuthorization
+    from remint._registration import AsyncRegistrar, RegisteredClient, Registrar
     from remint._signing import generate_key
 
 __all__ = [
     "AsyncClient",
+    "AsyncRegistrar",
     "BackchannelAuthentication",
     "Client",
     "DeviceAuthorization",
+    "RegisteredClient",
+    "Registrar",
     "RemintError",
     "ServerError",
     "Token",
@@ -38,7 +42,10 @@ def __getattr__(name: str) -> object:
 
 _LATER = {
     "AsyncClient": "remint._async_client",
+    "AsyncRegistrar": "remint._registration",
     "BackchannelAuthentication": "remint._flows",
     "DeviceAuthorization": "remint._flows",
+    "RegisteredClient": "remint._registration",
+    "Registrar": "remint._registration",
     "generate_key": "remint._signing",
 }

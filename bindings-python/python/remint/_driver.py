@@ -305,18 +305,10 @@ class Driver:
         return self.core.handle(event, self.now(), self._random(32))
 
     def _remember(self, flight: str, error: BaseException) -> None:
-        """Keeps why a flight failed, for ``__cause__``; without the frames, whose locals hold the request."""
-        cause: BaseException | None = error.__cause__ if hasattr(error, "kind") and error.__cause__ else error
-        link = cause
-        for _ in range(8):
-            if link is None:
-                break
-            link.__traceback__ = None
-            link = link.__cause__ or link.__context__
+        """Keeps why a flight failed, for ``__cause__``."""
         while len(self._causes) >= MAX_CAUSES:
             self._causes.pop(next(iter(self._causes)), None)
-        if cause is not None:
-            self._causes[flight] = cause
+        self._causes[flight] = without_frames(error)
 
     def _error(self, answer: dict[str, Any], event: dict[str, Any]) -> Exception:
         error = from_record(answer)
@@ -326,8 +318,8 @@ class Driver:
             if cause is None and error.code == "store_unavailable":
                 cause = self._store_failure
             error.__cause__ = cause
-            if error.hint is None and type(cause).__name__ == "SSLCertVerificationError":
-                error.hint = "name the authority that signed the server's certificate in `ca`, or the `proxy` in between"
+            if error.hint is None and (hint := hint_of(cause)) is not None:
+                error.hint = hint
             elif type(cause).__name__ == "StoreDown":
                 error.hint = str(cause)
             elif error.code == "host_error" and isinstance(cause, UsageError):
@@ -398,6 +390,25 @@ def _failure_kind(error: BaseException | None) -> str:
             return "timeout"
         link = link and (link.__cause__ or link.__context__)
     return "maybe_sent"
+
+
+def without_frames(error: BaseException) -> BaseException:
+    """Why something failed, as a ``__cause__``: without the frames, whose locals hold the request."""
+    cause: BaseException = error.__cause__ if hasattr(error, "kind") and error.__cause__ else error
+    link: BaseException | None = cause
+    for _ in range(8):
+        if link is None:
+            break
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return cause
+
+
+def hint_of(cause: BaseException | None) -> str | None:
+    """What helps where a certificate was not accepted."""
+    if type(cause).__name__ == "SSLCertVerificationError":
+        return "name the authority that signed the server's certificate in `ca`, or the `proxy` in between"
+    return None
 
 
 def _listener(driver: ref[Driver]) -> Callable[[Optional[str]], None]:

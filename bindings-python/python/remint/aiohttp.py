@@ -73,7 +73,7 @@ def transport(factory: Callable[[], aiohttp.ClientSession]) -> Callable[..., Any
             request["method"],
             URL(request["url"], encoded=True),
             headers=request["headers"],
-            data=None if request.get("body") is None else request["body"].encode("ascii"),
+            data=None if request.get("body") is None else request["body"].encode(),
             timeout=aiohttp.ClientTimeout(total=timeout),
             allow_redirects=False,
         ) as response:

@@ -96,7 +96,7 @@ def transport(session: requests.Session) -> Callable[..., Any]:
             request["method"],
             request["url"],
             headers=dict(request["headers"]),
-            data=request.get("body"),
+            data=None if request.get("body") is None else request["body"].encode(),
             auth=lambda prepared: prepared,  # Neither the session's nor netrc's.
             timeout=timeout,
             allow_redirects=False,

@@ -78,6 +78,28 @@ async def tasks() -> str:
         return token.access_token + str(middleware)
 
 
+def registers(http: httpx.Client) -> Optional[int]:
+    registrar = remint.Registrar("discovery", issuer="https://auth.example", http=http, request_timeout=5, policy={"answer_cap": 4096})
+    client: remint.RegisteredClient = registrar.register({"client_name": "Nightly job"}, initial_access_token="t", software_statement="a.b.c")
+    kept = remint.RegisteredClient(
+        client_id=client.client_id,
+        client_secret=client.client_secret,
+        registration_access_token=client.registration_access_token,
+        registration_client_uri=client.registration_client_uri,
+    )
+    name: str = registrar.update(registrar.read(kept), {**client.metadata, "client_name": "Another"}).metadata["client_name"]
+    registrar.delete(kept)
+    return client.client_secret_expires_at or client.client_id_issued_at or len(name)
+
+
+async def registers_by_tasks() -> str:
+    registrar = remint.AsyncRegistrar("acme", allow_loopback_http=True, http=remint.aiohttp.transport(aiohttp.ClientSession))
+    client: remint.RegisteredClient = await registrar.register('{"client_name": "Nightly job"}')
+    client = await registrar.update(await registrar.read(client), client.metadata)
+    await registrar.delete(client)
+    return client.client_id
+
+
 def libraries(client: remint.Client) -> None:
     by_requests: AuthBase = remint.requests.Auth(client)
     by_httpx: httpx.Auth = remint.httpx.Auth(client)

@@ -17,7 +17,6 @@ import redis.cluster
 import redis.retry
 import redis.sentinel
 import remint
-import remint.core
 import remint.httpx as httpx_adapter
 import remint.redis
 import remint.requests as requests_adapter
@@ -118,10 +117,17 @@ class Driver:
         kind = remint.AsyncClient if ASYNC else remint.Client
         self.clients[name] = kind(profile, on_notice=self.notices[name].append, **options)
 
-    def register(self, profile, options, request):
-        ca = options.pop("ca", None)
-        client = remint.core.register(remint.core.Registrar({"profile": profile, **options}), request, ca=ca)
-        return client and {**client, "metadata": json.loads(client["metadata"]), "shown": f"{client} {client!r}"}
+    async def register(self, profile, options, request):
+        registrar = (remint.AsyncRegistrar if ASYNC else remint.Registrar)(profile, **options)
+        (verb, given), = request.items()
+        if verb == "register":
+            arguments = given
+        else:
+            metadata = {"metadata": given.pop("metadata")} if verb == "update" else {}
+            # Who reads or deletes a registration need not know what it is called.
+            arguments = {"client": remint.RegisteredClient(**{"client_id": "unknown", **given}), **metadata}
+        client = await settled(getattr(registrar, verb)(**arguments))
+        return client and {**{name: getattr(client, name) for name in REGISTERED}, "shown": f"{client} {client!r}"}
 
     async def token(self, client, **arguments):
         return shown(await settled(self.clients[client].token(**arguments)))
@@ -214,6 +220,7 @@ class Driver:
             await settled(client.close())
 
 
+REGISTERED = ("client_id", "client_secret", "registration_client_uri", "registration_access_token", "metadata")
 VERBS = {"rotated": Driver.rotated_tokens, "notices": Driver.notices_so_far}
 
 
