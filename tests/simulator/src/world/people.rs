@@ -553,6 +553,8 @@ impl World<'_> {
         self.memory.troubles += 1;
         self.excuse(owner, "the session was revoked on purpose");
         self.processes[process].revoked[owner] = self.now;
+        // Whoever waits is sent for another token.
+        self.processes.iter_mut().for_each(|other| other.attempts[wanted].forced += 1);
         let revoke = Revoke { want: want(&self.plan, wanted), token: None, hint: None };
         let start = Start { flow: Flow::Revoke(revoke), deadline: None, after: None };
         self.tell(process, || format!("revoke w{wanted}"), Event::Start(start));
