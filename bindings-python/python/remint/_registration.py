@@ -213,8 +213,9 @@ class Registrar(_Base):
 class AsyncRegistrar(_Base):
     """`Registrar` for asyncio, with verbs that are awaited: any number of event loops may share one.
 
-    A transport of your own may be an async function; others, and the default one, run in a thread of the event loop's own. A caller
-    who is cancelled gives up waiting, and an async transport is cancelled with it; the server may have done what was asked.
+    A transport of your own may be an async function; others, and the default one, run in the threads of the event loop's executor. A
+    caller who is cancelled gives up waiting, and the server may have done what was asked: an async function is cancelled, too, and a
+    thread goes on until its request ends.
     """
 
     async def register(

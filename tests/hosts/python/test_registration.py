@@ -8,6 +8,7 @@ import inspect
 import json
 import pickle
 import socket
+import ssl
 import traceback
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -134,7 +135,7 @@ def shown(error: BaseException) -> str:
     """What a program may show of an error: itself, and the locals of the frames of ours that it came through."""
     package = str(Path(remint.__file__).parent)
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename.startswith(package)]
-    assert frames and error.__context__ is None
+    assert frames and (error.__context__ is None or error.__suppress_context__)
     return "".join([repr(error), str(vars(error)), *(repr(frame.f_locals) for frame in frames)])
 
 
@@ -236,6 +237,8 @@ def test_what_cannot_be_asked_for_is_refused_before_anything_is_sent(registry: R
         ("request_timeout", lambda: at(registry, form, request_timeout=float("nan"))),
         ("request_timeout", lambda: at(registry, form, request_timeout="10")),
         ("answer_cap", lambda: at(registry, form, policy={"answer_cap": 0})),
+        ("`proxy` and `ca`", lambda: at(registry, form, http=requests.Session(), ca="ca.pem")),
+        ("`ca`", lambda: at(registry, form, ca="no such file")),
         ("phoenix-wallet", lambda: form("phoenix-walet")),
     ]
     for named, attempt in attempts:
@@ -251,8 +254,9 @@ def test_what_cannot_be_asked_for_is_refused_before_anything_is_sent(registry: R
         (ConnectionRefusedError("cl-s3cret"), "transport_failed", True),
         (ConnectionResetError("cl-s3cret"), "transport_failed", False),
         (TimeoutError("cl-s3cret"), "timeout", False),
+        (ssl.SSLCertVerificationError("cl-s3cret"), "transport_failed", True),
     ],
-    ids=["refused", "reset", "slow"],
+    ids=["refused", "reset", "slow", "not trusted"],
 )
 def test_a_request_without_an_answer_is_not_sent_again(registry: Registry, form: Form, error: Exception, code: str, retryable: bool) -> None:
     sent = []
@@ -267,7 +271,9 @@ def test_a_request_without_an_answer_is_not_sent_again(registry: Registry, form:
     # What the user's function raised is the user's own, and the frames that it came through are not. Event loops copy some.
     cause = caught.value.__cause__
     assert cause is not None and (type(cause), cause.args, cause.__traceback__) == (type(error), error.args, None)
+    assert caught.value.__context__ is None
     assert "initial-s3cret" not in shown(caught.value) and "cl-s3cret" not in str(caught.value)
+    assert ("`ca`" in str(caught.value)) == isinstance(error, ssl.SSLCertVerificationError)
     assert sent == [("POST", 7, 262_144)]
 
 
@@ -281,6 +287,28 @@ def test_an_answer_is_no_longer_than_the_policy_says(registry: Registry, form: F
             at(registry, form, policy=policy, http=http).register(long)
         assert caught.value.code == "answer_too_large" and not caught.value.retryable
         assert "s3cret" not in shown(caught.value)
+
+
+def test_the_default_transport_takes_a_proxy(registry: Registry, form: Form) -> None:
+    elsewhere = registry.profile(endpoints={"registration": "http://localhost:1/register"})
+    registrar = form(elsewhere, allow_loopback_http=True, proxy=registry.url)
+    assert registrar.register(METADATA).client_id == "c1"
+    assert registry.asks() == [("POST", "http://localhost:1/register")]
+
+
+def test_the_servers_pause_counts_from_the_given_clock(registry: Registry, form: Form) -> None:
+    class Clock:
+        def wall(self) -> int:
+            return 20_000
+
+        boot = wall
+
+    def busy(*_: object) -> Any:
+        return 503, [("retry-after", "Thu, 01 Jan 1970 00:01:00 GMT")], b""
+
+    with pytest.raises(remint.ServerError) as refused:
+        at(registry, form, http=busy, clock=Clock()).register(METADATA)
+    assert (refused.value.code, refused.value.status, refused.value.retry_after) == ("server_unavailable", 503, 40)
 
 
 TRANSPORTS: list[tuple[str, Form, Callable[[], Any]]] = [
