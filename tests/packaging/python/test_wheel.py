@@ -27,6 +27,7 @@ FILES = {
     "_driver.py",
     "_flows.py",
     "_native.pyi",
+    "_registration.py",
     "_shared.py",
     "_signing.py",
     "_transport.py",
