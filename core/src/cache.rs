@@ -18,7 +18,7 @@ use crate::clock::Now;
 use crate::config::{Config, Credential};
 use crate::error::Error;
 use crate::event::Want;
-use crate::record::remember;
+use crate::record::{fingerprint, remember};
 use crate::response::Verdict;
 use crate::secret::Secret;
 use crate::step::FlightId;
@@ -185,6 +185,15 @@ impl Shared {
     pub(crate) fn reject(&mut self, name: String) {
         remember(&mut self.rejected, name.clone());
         remember(&mut self.untold, name);
+    }
+
+    /// The server gave a token again that was taken out of use: it is not for us to say that it is no good.
+    pub(crate) fn accept(&mut self, token: &Secret) {
+        if !self.rejected.is_empty() {
+            let name = fingerprint(token);
+            self.rejected.retain(|rejected| *rejected != name);
+            self.untold.retain(|rejected| *rejected != name);
+        }
     }
 }
 

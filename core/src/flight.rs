@@ -689,10 +689,14 @@ impl Core {
             before.token.access_token != set.access_token || before.token.expires.boot < expires.boot
         });
         turn.notice(NoticeKind::Fetched(reason), Some(key), Some(id));
+        let owner = self.cache.owner(&key);
+        if self.config.store.is_some() {
+            self.cache.shared_mut(&owner).into_iter().for_each(|shared| shared.accept(&set.access_token));
+        }
         let held = match before.filter(|_| !renews) {
             Some(before) => Held { flight: id, ..before },
             None => {
-                let shared = self.cache.shared(&self.cache.owner(&key)).map_or(0, |shared| shared.generation);
+                let shared = self.cache.shared(&owner).map_or(0, |shared| shared.generation);
                 let own = self.cache.find(&key).map_or(0, |entry| entry.generation);
                 let generation = own.max(shared).saturating_add(1);
                 let arrived = Arrived { key, access_token: set.access_token, scope: set.scope, kind, expires, life };
@@ -702,8 +706,8 @@ impl Core {
         if let Some(flight) = self.flights.get_mut(&id) {
             flight.arrived = Some(held);
         }
-        let owner = self.cache.find(&self.cache.owner(&key)).and_then(|entry| entry.rare.as_ref());
-        let tell = rotated.filter(|_| owner.is_some_and(|rare| rare.on_rotated));
+        let rare = self.cache.find(&owner).and_then(|entry| entry.rare.as_ref());
+        let tell = rotated.filter(|_| rare.is_some_and(|rare| rare.on_rotated));
         match tell {
             Some(refresh_token) => {
                 let subject = self.flights.get(&id).and_then(|flight| flight.work.subject.clone());
