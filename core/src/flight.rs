@@ -793,8 +793,8 @@ impl Core {
                 "the token endpoint gave the same token with no later expiry: it renews later than it was asked to",
             );
             self.cache.hold(key, Some(held));
-            self.trouble(key, Verdict::Transient, error, None, turn);
-            self.settle(id, None, turn);
+            self.trouble(key, Verdict::Transient, error.clone(), None, turn);
+            self.settle_with_error(id, error, false, turn);
             return;
         }
         let keep = held.left(turn.now) > 0;

@@ -775,7 +775,8 @@ pub(crate) struct Arrived {
 pub(crate) fn make_held(arrived: Arrived, flight: FlightId, generation: u64) -> Held {
     let Arrived { key, access_token, scope, kind, expires, life } = arrived;
     let token = Token { key, generation, access_token, scope: scope.map(Arc::from), expires, kind };
-    Held { token: Arc::new(token), life, flight }
+    // A clock that jumped during the request may show an end long past, and be set right later.
+    Held { token: Arc::new(token), life: life.max(0), flight }
 }
 
 /// The two thresholds of a token's life, in milliseconds before its end.

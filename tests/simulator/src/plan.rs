@@ -76,10 +76,12 @@ pub enum Fault {
     MinTtl,
     /// Answers without a lifetime, or with none left.
     OddLife,
+    /// The server gives the token again that it gave before, as long as that is good.
+    SameToken,
 }
 
 impl Fault {
-    const ALL: [Self; 26] = [
+    const ALL: [Self; 27] = [
         Self::Server,
         Self::Loss,
         Self::Slow,
@@ -106,6 +108,7 @@ impl Fault {
         Self::Force,
         Self::MinTtl,
         Self::OddLife,
+        Self::SameToken,
     ];
 
     fn bit(self) -> u32 {
@@ -186,7 +189,17 @@ impl Plan {
             1 => 45,
             _ => 12,
         };
-        let faults = Fault::ALL.into_iter().filter(|_| dice.chance(likely)).collect::<Vec<_>>();
+        let mut faults = Fault::ALL
+            .into_iter()
+            .filter(|fault| *fault != Fault::SameToken && dice.chance(likely))
+            .collect::<Vec<_>>();
+        // Whose clock a token's life is counted by could not be told any more.
+        let unclear = [Fault::Clocks, Fault::Suspend, Fault::Pause, Fault::Date, Fault::OddLife];
+        // With dice of its own, so that all other schedules are what they were before.
+        let mut aside = dice.clone();
+        if !rotating && !Faults::of(&faults).any(&unclear) && aside.chance(10) {
+            faults.push(Fault::SameToken);
+        }
         // Alone, a refresh token belongs to one process: that is what users without a store are told.
         let processes = if rotating && sharing == Sharing::Alone { 1 } else { dice.pick(&[1, 2, 2, 3, 3, 4, 6]) };
         Self {

@@ -15,6 +15,8 @@ const FOUND: &[(&str, &[u64])] = &[
     ("a failure that a clock ahead of all others had dated was heeded for an hour", &[60]),
     ("a refresh token of unknown fate was sent a third time", &[204, 329, 1001, 1029]),
     ("a rejection waited for a lock, and a token in hand was served without a look at the store", &[500]),
+    ("a server gave the same token again, and it was handed to one who wanted more life", &[1919, 1956, 2127]),
+    ("a lease outlived its token after a clock that had jumped was set right", &[927_827]),
 ];
 
 #[test]

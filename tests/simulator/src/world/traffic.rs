@@ -183,7 +183,12 @@ impl World<'_> {
             Some(Kind::Token { wall, boot, at, .. }) => (*wall, *boot, *at),
             _ => (me.wall, me.boot, self.now),
         };
-        self.memory.fetched.insert(*access, (process, me.incarnation, wall, boot));
+        if self.memory.fetched.insert(*access, (process, me.incarnation, wall, boot)).is_some() {
+            // Nobody asked for a token that is there already; and the server has the last word about one that was put out of use.
+            me.attempts[want].failed += 1;
+            self.memory.dropped.remove(access);
+            self.memory.troubles += 1;
+        }
         self.memory.arrived.insert(*access, self.now);
         // A life is counted from the start of the request.
         if life.is_some_and(|life| at + life <= self.now) {
