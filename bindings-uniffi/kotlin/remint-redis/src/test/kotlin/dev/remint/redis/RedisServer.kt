@@ -47,7 +47,9 @@ class RedisServer(private val folder: Path, private vararg val options: String, 
     }
 
     companion object {
-        fun freePort(): Int = ServerSocket(0, 1, InetAddress.getLoopbackAddress()).use { it.localPort }
+        /** A port that nobody listened to a moment ago. Redis wants another one 10,000 above it for its cluster. */
+        fun freePort(): Int =
+            generateSequence { ServerSocket(0, 1, InetAddress.getLoopbackAddress()).use { it.localPort } }.first { it < 55_000 }
     }
 }
 
