@@ -26,7 +26,7 @@ use crate::record::{fingerprint, remember};
 use crate::request::HttpRequest;
 use crate::response::{HttpResponse, Refusal, Verdict};
 use crate::secret::Secret;
-use crate::step::{FlightId, OpId, Operation, Provision};
+use crate::step::{FlightId, OpId, Operation, Provision, Withdraw};
 use crate::token::TokenSet;
 use crate::url::EndpointUrl;
 use gather::{Ingredient, Ingredients};
@@ -353,17 +353,23 @@ impl Core {
         if is_poll || self.unchecked_answer(id).is_some() {
             self.gather(id, turn);
         } else if self.is_first_in_line(id) {
-            let refusal = self.cache.find(&flight_key).and_then(|entry| entry.trouble()).cloned();
-            let refusal = refusal.filter(|trouble| trouble.next > turn.now.boot && is_refusal(&trouble.error));
+            let refusal = self.standing_refusal(flight_key, turn.now);
             if let (Some(refusal), false) = (refusal, is_consent || looks) {
                 // Whoever was before it has learned that there is no use.
-                self.settle_with_error(id, refusal.error, true, turn);
+                self.settle_with_error(id, refusal, true, turn);
             } else if self.config.store.is_none() || without_store {
                 self.gather(id, turn);
             } else {
                 self.consult(id, turn);
             }
         }
+    }
+
+    /// The refusal of a key's refresh token, while nothing is tried because of it.
+    fn standing_refusal(&self, key: Key, now: Now) -> Option<Error> {
+        let trouble = self.cache.find(&key).and_then(|entry| entry.trouble());
+        let refusal = trouble.filter(|trouble| trouble.next > now.boot && is_refusal(&trouble.error))?;
+        Some(self.trouble_error(key, refusal.next, now))
     }
 
     /// What the browser brought, while it is not known whose word that is.
@@ -792,7 +798,6 @@ impl Core {
                 ErrorCode::ServerUnavailable,
                 "the token endpoint gave the same token with no later expiry: it renews later than it was asked to",
             );
-            self.cache.hold(key, Some(held));
             self.trouble(key, Verdict::Transient, error.clone(), None, turn);
             self.settle_with_error(id, error, false, turn);
             return;
@@ -807,6 +812,16 @@ impl Core {
     /// Ends a flight with a token.
     fn land(&mut self, id: FlightId, held: Held, keep: bool, turn: &mut Turn<'_>) {
         let key = held.token.key;
+        let before = self.cache.find(&key).and_then(|entry| entry.held.as_ref());
+        let is_lent = before.is_some_and(|before| {
+            let ends_later = before.token.expires.boot > held.token.expires.boot;
+            ends_later || before.left(turn.now) > self.margins(before.life).soft
+        });
+        if let (true, true, Some(before)) = (keep, is_lent, before) {
+            // Somebody insisted on another: from here on everybody has that one.
+            let generation = Some(before.token.generation);
+            turn.step.withdraw.push(Withdraw { key: Some(key), generation });
+        }
         if let Some(entry) = self.cache.find_mut(&key) {
             entry.generation = held.token.generation;
             if let Some(rare) = &mut entry.rare {

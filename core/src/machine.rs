@@ -670,6 +670,7 @@ impl Core {
     fn invalidate(&mut self, want: &Want, turn: &mut Turn<'_>) {
         let key = self.key(want);
         self.discard(key);
+        self.discard_stored(key);
         turn.step.withdraw.push(Withdraw { key: Some(key), generation: None });
         let owner = self.owner_key(want);
         self.note(owner, turn);

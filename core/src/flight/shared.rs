@@ -75,8 +75,8 @@ impl Core {
                 return Err(distrust);
             }
         };
-        let was_there = shared.stored.is_some();
-        shared.stored = text;
+        let before = mem::replace(&mut shared.stored, text);
+        let was_there = before.is_some();
         let generation = record.as_ref().map_or(0, |record| record.generation);
         let lost = match &record {
             Some(_) => generation < shared.generation,
@@ -99,6 +99,9 @@ impl Core {
         let is_behind = record.refresh.as_ref().is_some_and(is_predecessor);
         ours.into_iter().for_each(|name| remember(&mut shared.spent, name));
         self.heed_rejections(owner, &record.rejected, turn);
+        if !lost {
+            self.heed_absence(owner, before.as_ref(), &record, turn);
+        }
         self.merge_refresh_token(owner, &record, is_behind, sight, turn);
         for key in self.sharing(owner) {
             self.merge_token(key, &record, turn);
@@ -124,6 +127,29 @@ impl Core {
         }
     }
 
+    /// Takes tokens out of use that were in the record and have no successor there: a later one was put out of use, and what came
+    /// before it with it.
+    fn heed_absence(&mut self, owner: Key, before: Option<&Secret>, record: &Record, turn: &mut Turn<'_>) {
+        let config = self.config.clone();
+        let keys = config.store.as_ref().map(|store| &*store.keys).unwrap_or_default();
+        let is_missing = |key: &Key| {
+            let holds = self.cache.find(key).is_some_and(|entry| entry.held.is_some());
+            holds && record.token(key).is_none()
+        };
+        let missing: Vec<Key> = self.sharing(owner).into_iter().filter(is_missing).collect();
+        let before = before.filter(|_| !missing.is_empty()).and_then(|text| Record::read(text, owner, keys).ok());
+        let Some(before) = before.filter(|before| before.generation < record.generation) else { return };
+        for key in missing {
+            let held = self.cache.find(&key).and_then(|entry| entry.held.as_ref());
+            let was_in_it =
+                held.zip(before.token(&key)).is_some_and(|(held, there)| held.token.access_token == there.access_token);
+            if was_in_it {
+                self.cache.drop_token(key);
+                turn.step.withdraw.push(Withdraw { key: Some(key), generation: None });
+            }
+        }
+    }
+
     /// A person's consent has come to its end: nothing that came of it is used any more (STD-82).
     pub(crate) fn forget_refresh_token(&mut self, owner: Key, turn: &mut Turn<'_>) {
         let gone = self.cache.find_mut(&owner).and_then(|entry| entry.rare.as_mut()?.refresh.take());
@@ -132,6 +158,7 @@ impl Core {
         }
         for key in self.sharing(owner) {
             self.discard(key);
+            self.discard_stored(key);
             turn.step.withdraw.push(Withdraw { key: Some(key), generation: None });
         }
     }
@@ -144,6 +171,22 @@ impl Core {
         let owner = self.cache.owner(&key);
         if let (Some(gone), Some(shared)) = (gone, self.cache.shared_mut(&owner)) {
             shared.reject(gone);
+        }
+    }
+
+    /// Takes the fleet's token for a key out of use, too, which is not always the one in hand.
+    pub(crate) fn discard_stored(&mut self, key: Key) {
+        let config = self.config.clone();
+        let keys = config.store.as_ref().map(|store| &*store.keys).unwrap_or_default();
+        let owner = self.cache.owner(&key);
+        let stored = self.cache.shared(&owner).and_then(|shared| shared.stored.as_ref());
+        let record = stored.and_then(|text| Record::read(text, owner, keys).ok());
+        let token = record.as_ref().and_then(|record| record.token(&key));
+        if let (Some(token), Some(shared)) = (token, self.cache.shared_mut(&owner)) {
+            let name = fingerprint(&token.access_token);
+            if !shared.rejected.contains(&name) {
+                shared.reject(name);
+            }
         }
     }
 
@@ -209,7 +252,8 @@ impl Core {
             Some(ours) => {
                 let conflict = ours.generation == theirs.generation;
                 *slot = Some(theirs);
-                if conflict {
+                let is_told = turn.step.notices.iter().any(|notice| notice.kind == NoticeKind::StoreConflict);
+                if conflict && !is_told {
                     turn.notice(NoticeKind::StoreConflict, Some(owner), None);
                 }
                 self.share_refusal(owner, None);
@@ -221,7 +265,10 @@ impl Core {
     pub(crate) fn share_refusal(&mut self, owner: Key, refusal: Option<&Trouble>) {
         for key in self.sharing(owner) {
             if let Some(rare) = self.cache.find_mut(&key).and_then(|entry| entry.rare.as_mut()) {
-                rare.trouble = refusal.cloned();
+                // How often each of them failed in passing is its own business.
+                let (passing, _) = Trouble::counts(rare.trouble.as_ref(), true);
+                rare.trouble =
+                    refusal.map(|refusal| Trouble { others: refusal.others.max(passing), ..refusal.clone() });
             }
         }
     }
@@ -415,7 +462,8 @@ impl Core {
             let token = fingerprint(&ours.token);
             let known = record.intent.as_ref().filter(|intent| intent.token == token);
             record.intent = match (sent, known, &self.owner) {
-                (0, known, _) => known.filter(|_| !ended).cloned(),
+                // What another process was about to send is not ours to forget.
+                (0, known, us) => known.filter(|known| !ended || us.as_ref() != Some(&known.owner)).cloned(),
                 // Nobody knows better how our own request ended.
                 (sent, Some(known), Some(us)) if ended && known.owner == *us => Some(Intent { sent, ..known.clone() }),
                 (sent, Some(known), _) if known.sent >= sent => Some(known.clone()),

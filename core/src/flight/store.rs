@@ -462,9 +462,14 @@ impl Core {
     fn without_store(&mut self, id: FlightId, turn: &mut Turn<'_>) {
         let timeout = self.store_timeout();
         self.release(id, turn);
-        let Some(flight) = self.flights.get_mut(&id) else { return };
-        let is_consent = flight.work.is_consent();
+        let Some(flight) = self.flights.get(&id) else { return };
+        let (key, is_consent) = (flight.key, flight.work.is_consent());
         if self.config.grant.needs_a_person() && !is_consent {
+            if let Some(error) = self.standing_refusal(key, turn.now) {
+                // That the store is down as well makes the pause no shorter.
+                self.settle_with_error(id, error, true, turn);
+                return;
+            }
             let error = Error::new(
                 ErrorCode::StoreUnavailable,
                 "the shared store did not answer, and a refresh token that may be replaced is not sent without it: see to the store",
@@ -472,6 +477,7 @@ impl Core {
             self.fail(id, passing(error), turn);
             return;
         }
+        let Some(flight) = self.flights.get_mut(&id) else { return };
         flight.without_store = true;
         // A whole fleet is in this position: it does not ask all at once.
         let nap = if is_consent { 0 } else { part(timeout, draw(turn.entropy)) };
@@ -644,17 +650,17 @@ impl Core {
             self.save_arrival(id, turn);
             return;
         }
-        turn.notice(NoticeKind::StoreConflict, Some(key), Some(id));
         self.release(id, turn);
+        turn.notice(NoticeKind::StoreConflict, Some(key), Some(id));
         let insists = self.flights.get(&id).is_some_and(|flight| flight.work.insists);
-        if !self.config.grant.needs_a_person()
-            && !insists
-            && self.merge(owner, Some(there), Sight::Read, turn).is_ok()
-            && self.left(&key, turn) > 0
-        {
-            // The fleet has a later token than ours: one is enough.
-            self.settle(id, None, turn);
-            return;
+        if !is_consent && (self.config.grant.needs_a_person() || !insists) {
+            // What others did since is newer than what we have: above all a person's refresh token.
+            let generation = |core: &Self| core.cache.find(&key).map_or(0, |entry| entry.generation);
+            let before = generation(self);
+            if self.merge(owner, Some(there), Sight::Read, turn).is_ok() && generation(self) > before {
+                self.settle(id, None, turn);
+                return;
+            }
         }
         self.hand_out(id, turn);
     }
@@ -663,7 +669,13 @@ impl Core {
         let Note { key, flight, unlock, tries } = note;
         match result {
             StoreResult::Ok => self.was_stored(key, draft),
-            StoreResult::Conflict { record: Some(there) } if there == draft.text => self.was_stored(key, draft),
+            StoreResult::Conflict { record: Some(there) } if there == draft.text => {
+                self.was_stored(key, draft);
+                if unlock {
+                    // Perhaps it was another note of ours that said the same.
+                    self.unlock(flight, key, turn);
+                }
+            }
             StoreResult::Conflict { record } => {
                 let read = self.merge(key, record, Sight::Read, turn);
                 if read.is_err() || tries >= TRIES {

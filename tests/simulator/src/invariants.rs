@@ -126,9 +126,11 @@ pub struct Memory {
     pub received: BTreeSet<usize>,
     /// How many processes ended by themselves.
     pub deaths: u32,
-    /// The newest refresh token in the store, by owner, and since when.
+    /// The newest refresh token in the store, by owner, and since which write.
     pub durable: Vec<Option<usize>>,
-    pub durable_since: Vec<i64>,
+    pub durable_since: Vec<u64>,
+    /// How many writes the store has carried out.
+    pub writes: u64,
     /// Something happened after which a session may be lost, by owner.
     pub excused: Vec<Option<&'static str>>,
     /// The store has been away, late, or unsure.
@@ -144,7 +146,7 @@ pub struct Memory {
 /// I1. A token that is handed out has at least `min_ttl` (and some) true life left, less what the clocks of those who handled
 /// it made them lose: for a token that this process fetched itself, the *smaller* of what its two clocks lost since the request
 /// (either one decides, so both have to be wrong); for a token out of the store, what the reader's wall clock was behind the
-/// writer's when it was taken over, and then again the smaller of two.
+/// writer's when it was taken over (twice, for either may have been set since it heard the server's `Date`), and then again the smaller of two.
 ///
 /// Excused: a token that was dead when it arrived, or while it was saved, is handed once to those who waited for it; one who
 /// waited for a flight gets its token if it was good when it came, three seconds ago at the most (or what the host's own database
@@ -163,7 +165,8 @@ pub fn i1_life_left(world: &World, process: usize, token: usize, min_ttl: i64, s
         (wall - me.wall).max(0).min((boot - me.boot).max(0))
     } else {
         let (wall_then, boot_then) = me.adopted.iter().flatten().next_back().copied().unwrap_or((me.wall, me.boot));
-        let apart = memory.skew.1 - memory.skew.0;
+        // What a process knows of the server's clock is wrong by as much as its own was set since: the writer's and the reader's.
+        let apart = 2 * (memory.skew.1 - memory.skew.0);
         let dated = if world.plan.has(Fault::Date) { i64::MAX / 4 } else { 1_000 };
         apart.saturating_add((wall_then - me.wall).max(0).min((boot_then - me.boot).max(0))).saturating_add(dated)
     };
@@ -186,8 +189,8 @@ pub fn i1_life_left(world: &World, process: usize, token: usize, min_ttl: i64, s
 /// at most one more than leases of that key have run out by themselves.
 ///
 /// Excused, for the fleet: a store that was away, late or unsure, or that lost something (fail open); a process that was stopped
-/// while it waited for the lock, and waits no longer.
-pub fn i2_one_request(world: &World, process: usize, owner: usize) -> Option<String> {
+/// while it waited for the lock, and waits no longer; one that has waited for as long as two leases last.
+pub fn i2_one_request(world: &World, process: usize, owner: usize, flight: FlightId) -> Option<String> {
     let of = |process: usize| {
         let me = &world.processes[process];
         let is_same = |kind: &Kind| matches!(kind, Kind::Token { owner: other, at, .. } if *other == owner && *at > me.revoked[owner]);
@@ -201,7 +204,10 @@ pub fn i2_one_request(world: &World, process: usize, owner: usize) -> Option<Str
     if world.plan.rotating || world.plan.sharing == Sharing::Alone || memory.store_trouble || memory.store_lost {
         return None;
     }
-    if world.processes[process].was_stopped {
+    const TWO_LEASES: i64 = 44_000;
+    let me = &world.processes[process];
+    let waited = me.began.get(&flight).map_or(0, |began| world.now - began);
+    if me.was_stopped || waited >= TWO_LEASES {
         return None;
     }
     let fleet: usize = (0..world.processes.len()).map(of).sum();
@@ -291,10 +297,11 @@ pub fn i4_survives(world: &World, owner: usize, end: std::result::Result<(), &Er
 /// process hands it out for at most the policy's `store_check` and five seconds more.
 ///
 /// Excused, for others: a store that was away, late, unsure or lost something; processes that ended, were stopped or cut off
-/// before their word was in the store; a caller whose time is up before the store has answered, who gets what there is.
+/// before their word was in the store; a wrong `Date`; a caller whose time is up before the store has answered, who gets what there is: its
+/// own time, or half of what the token has left. And for all, a server that gives the same token again.
 pub fn i5_dropped(world: &World, process: usize, token: usize, is_last_moment: bool) -> Option<String> {
     const CHECK: i64 = 60_000 + 5_000;
-    let dropped = world.memory.dropped.get(&token)?;
+    let dropped = world.memory.dropped.get(&token).filter(|_| !world.plan.has(Fault::SameToken))?;
     let me = &world.processes[process];
     if dropped.process == process && dropped.incarnation == me.incarnation {
         return Some(format!("at-{token} was dropped here {} ms ago", world.now - dropped.at));
@@ -311,6 +318,8 @@ pub fn i5_dropped(world: &World, process: usize, token: usize, is_last_moment: b
             Fault::Close,
             Fault::Fork,
             Fault::Clocks,
+            // Whoever takes the record's token for one that has run out keeps their own.
+            Fault::Date,
         ]);
     (!excused && world.now - dropped.at > CHECK)
         .then(|| format!("at-{token} was dropped by p{} {} ms ago", dropped.process, world.now - dropped.at))
@@ -373,10 +382,12 @@ pub fn i9_pause(world: &World, process: usize, want: usize, refresh: Option<usiz
         return None;
     }
     let has_adopted_one = me.adopted[want].is_some();
-    let holds_one = has_adopted_one
-        || me.seen[want].is_some_and(|(token, _)| {
-            world.authority.access.get(token).is_some_and(|token| token.expires > world.now - 60_000)
-        });
+    let is_good = |token: usize| {
+        let issued = world.authority.access.get(token);
+        issued.is_some_and(|issued| issued.owner == world.plan.owner(want) && issued.expires > world.now - 60_000)
+    };
+    let has_fetched_one = world.memory.fetched.iter().any(|(token, fetched)| fetched.0 == process && is_good(*token));
+    let holds_one = has_adopted_one || has_fetched_one || me.seen[want].is_some_and(|(token, _)| is_good(token));
     let doubled = |first: i64| (first << (attempts.row - 1).min(16)).min(60_000);
     let least = match (attempts.passing, attempts.asked) {
         (true, Some(asked)) => asked,
@@ -427,14 +438,16 @@ pub fn i10_requests(world: &World, owner: usize) -> Option<String> {
 
 /// I11. One call asks the core a bounded number of times, and meanwhile its process sends at most two token requests of its key
 /// and one for each that failed. A token that is dead when it arrives counts like a failure, and so does one that was taken out
-/// of use meanwhile (somebody else was refused by an API, or invalidated it), and one that somebody else insisted on.
+/// of use meanwhile (somebody else was refused by an API, or invalidated it), and one that somebody else insisted on, or that was
+/// to have more life than half of what there is.
 pub fn i11_no_loop(world: &World, process: usize, caller: &Caller) -> Option<String> {
     let attempts = world.processes[process].attempts[caller.want];
     let (sent, failed) = (attempts.sent.saturating_sub(caller.sent), attempts.failed.saturating_sub(caller.failed));
     let dropped = world.memory.dropped.len().saturating_sub(caller.dropped);
     let forced = attempts.forced.saturating_sub(caller.forced);
-    // Whoever was stopped for an hour missed what others did meanwhile.
-    if !world.processes[process].was_stopped && sent as usize > 2 + failed as usize + dropped + forced {
+    // Whoever was stopped for an hour missed what others did meanwhile; and a clock that is set ends tokens.
+    let is_steady = !world.processes[process].was_stopped && !world.plan.has(Fault::Clocks);
+    if is_steady && sent as usize > 2 + failed as usize + dropped + forced {
         return Some(format!(
             "one call of p{process} went through {sent} token requests: {failed} failed, {dropped} tokens were dropped, {forced} forced"
         ));
@@ -470,7 +483,11 @@ pub fn i12_record(world: &World, command: &Command) -> Option<String> {
 pub fn token_handed_out(world: &mut World, process: usize, caller: &Caller, lease: &Lease, way: Way) {
     let token = crate::authority::access_number(lease.token.access_token.expose());
     let settled = caller.settled.filter(|_| way == Way::Core);
-    let is_last_moment = way == Way::Core && caller.deadline <= world.now + world.processes[process].boot;
+    let is_woken_early = caller.flight.is_some() && caller.settled.is_none();
+    let is_overdue = caller.deadline <= world.now + world.processes[process].boot;
+    // Half of what it has left is no time to wait for the store.
+    let ends = lease.token.expires.boot - world.processes[process].boot - world.now <= 100;
+    let is_last_moment = way == Way::Core && (is_overdue || is_woken_early || ends);
     let found = i7_own_key(world, caller.want, token).map(|what| (Invariant::I7, what));
     let found = found.or_else(|| {
         let outlives = lease.recheck.boot > lease.token.expires.boot || lease.recheck.wall > lease.token.expires.wall;
@@ -505,11 +522,13 @@ pub fn store_wrote(
     if let Some(what) = i6_record(world, before.filter(|_| expect.is_some()), record) {
         world.violate(Invariant::I6, what);
     }
+    world.memory.writes += 1;
+    let write = world.memory.writes;
     if let Some(owner) = owner.filter(|_| world.plan.rotating) {
-        world.processes[process].wrote[owner] = world.now;
+        world.processes[process].wrote[owner] = write;
         let stored = world.stored_refresh(owner);
         if stored != world.memory.durable[owner] {
-            world.memory.durable_since[owner] = world.now;
+            world.memory.durable_since[owner] = write;
         }
         world.memory.durable[owner] = stored;
     }

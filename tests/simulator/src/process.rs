@@ -1,5 +1,6 @@
 //! One process of the fleet: a core, the shell around it, and what the shell remembers.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use remint::cache::Key;
@@ -110,8 +111,12 @@ pub struct Process {
     pub knows: Vec<Option<usize>>,
     /// When it last revoked a session, by owner: nobody waits for requests that were out then.
     pub revoked: Vec<i64>,
-    /// When it last wrote a record, by owner.
-    pub wrote: Vec<i64>,
+    /// Its last write of a record, by owner.
+    pub wrote: Vec<u64>,
+    /// When each flight had its first operation.
+    pub began: BTreeMap<FlightId, i64>,
+    /// Token requests that were given up: they may be answered late.
+    pub late: Vec<Running>,
 }
 
 impl Process {
@@ -138,7 +143,9 @@ impl Process {
             digest: 0,
             knows: vec![None; owners],
             revoked: vec![i64::MIN; owners],
-            wrote: vec![i64::MIN; owners],
+            wrote: vec![0; owners],
+            began: BTreeMap::new(),
+            late: Vec::new(),
         }
     }
 
@@ -173,6 +180,8 @@ impl Process {
         self.adopted.iter_mut().for_each(|adopted| *adopted = None);
         self.knows.iter_mut().for_each(|known| *known = None);
         self.names.clear();
+        self.began.clear();
+        self.late.clear();
         self.told = 0;
         self.digest = 0;
     }
@@ -191,6 +200,10 @@ impl Process {
         self.adopted.clone_from(&parent.adopted);
         self.knows.clone_from(&parent.knows);
         self.attempts.clone_from(&parent.attempts);
+        if !parent.running.is_empty() {
+            // Perhaps what failed was still being looked into.
+            self.attempts.iter_mut().for_each(|attempts| attempts.row = 0);
+        }
         self.missed = parent.missed;
         self.was_stopped = parent.was_stopped;
     }

@@ -243,7 +243,7 @@ impl<'a> World<'a> {
         let processes = (0..plan.processes).map(|_| Process::new(wants, owners)).collect();
         let memory = Memory {
             durable: vec![None; owners],
-            durable_since: vec![i64::MIN; owners],
+            durable_since: vec![0; owners],
             excused: vec![None; owners],
             ..Memory::default()
         };
@@ -601,6 +601,11 @@ impl World<'_> {
     fn start(&mut self, process: usize, operation: Operation) {
         let incarnation = self.processes[process].incarnation;
         let boot = self.processes[process].boot;
+        if let Operation::Send { flight, .. } | Operation::Store { flight, .. } | Operation::Sleep { flight, .. } =
+            &operation
+        {
+            self.processes[process].began.entry(*flight).or_insert(self.now);
+        }
         match operation {
             Operation::Send { op, flight, request, until, .. } => {
                 let from = Sender { process, incarnation, op };
@@ -614,7 +619,7 @@ impl World<'_> {
                 };
                 let what = self.kind_of(process, &question);
                 self.processes[process].running.push(Running { op, flight, until, what: what.clone() });
-                self.about_to_send(process, &what);
+                self.about_to_send(process, flight, &what);
                 if self.order_by == Order::Chance {
                     self.post(until - boot - self.now, Message::Timeout { to: from });
                 }
@@ -721,9 +726,9 @@ impl World<'_> {
         }
     }
 
-    fn about_to_send(&mut self, process: usize, what: &Kind) {
+    fn about_to_send(&mut self, process: usize, flight: FlightId, what: &Kind) {
         let Kind::Token { owner, want, refresh, .. } = *what else { return };
-        let mut found = invariants::i2_one_request(self, process, owner).map(|what| (Invariant::I2, what));
+        let mut found = invariants::i2_one_request(self, process, owner, flight).map(|what| (Invariant::I2, what));
         if let Some(token) = refresh {
             if self.plan.reuse != Reuse::NoRotation {
                 *self.memory.unclear.entry(token).or_default() += 1;
@@ -775,6 +780,7 @@ impl World<'_> {
                 if refresh.is_some() {
                     self.excuse(*owner, "an answer did not come in time");
                 }
+                self.processes[process].late.push(running.clone());
             }
             Kind::Store => self.memory.store_trouble = true,
             Kind::Revocation { .. } | Kind::Rotated { .. } => {}

@@ -17,6 +17,14 @@ const FOUND: &[(&str, &[u64])] = &[
     ("a rejection waited for a lock, and a token in hand was served without a look at the store", &[500]),
     ("a server gave the same token again, and it was handed to one who wanted more life", &[1919, 1956, 2127]),
     ("a lease outlived its token after a clock that had jumped was set right", &[927_827]),
+    ("the answer to a save was lost, and a replaced refresh token came back over a later one", &[6_701_168]),
+    ("a note took away what another process was about to send", &[1_996_017, 3_223_957]),
+    ("the pause after a refusal got shorter when the store was down", &[2_351_697, 3_068_102]),
+    ("a refusal made the other scopes forget how often they had failed in passing", &[8_201_770]),
+    ("a token from before the invalidated one went on in another process", &[1_537_544, 1_625_467, 4_740_607]),
+    ("an invalidation did not mean the fleet's token, because another was in hand", &[3_855_404]),
+    ("after a look, who wanted more life was given the same token again", &[2_861_142]),
+    ("the lease of an older token outlived one that somebody had insisted on", &[1_208_859, 1_821_379]),
 ];
 
 #[test]

@@ -7,7 +7,7 @@ use crate::authority::access_number;
 use crate::invariants::{self, Dropped, Invariant, Way};
 use crate::mutant::Mutant;
 use crate::plan::{Fault, Sharing};
-use crate::process::{CALLERS, Caller, want};
+use crate::process::{CALLERS, Caller, Kind, want};
 use remint::event::{Answered, Ask, Flow, Revoke, Start};
 use remint::step::{Call, FlightId, Verdict};
 use remint::{Answer, Error, ErrorCode, Event, Lease};
@@ -23,7 +23,8 @@ impl World<'_> {
             return;
         };
         let deadline = self.now + me.boot + wish.patience;
-        self.processes[process].attempts[wish.want].forced += usize::from(wish.force);
+        let is_greedy = 2 * wish.min_ttl > self.plan.life;
+        self.processes[process].attempts[wish.want].forced += usize::from(wish.force || is_greedy);
         let attempts = self.processes[process].attempts[wish.want];
         self.stamp += 1;
         let caller = Caller {
@@ -93,6 +94,10 @@ impl World<'_> {
         };
         let label = || format!("ask {ask:?}");
         let Some(answer) = self.tell(process, label, Event::Ask(ask.clone())) else { return };
+        if after.is_some_and(|flight| self.over.contains(&flight)) {
+            // The question itself has ended what was overdue.
+            caller.settled = caller.settled.or(Some(self.now));
+        }
         match answer {
             Answer::Use(lease) => {
                 let call = lease.call;
@@ -477,16 +482,19 @@ impl World<'_> {
         let until = self.now + pause;
         self.memory.troubles += 1;
         let me = &mut self.processes[process];
+        let longer = until - me.stopped_until.clamp(self.now, until);
         me.stopped_until = me.stopped_until.max(until);
         me.was_stopped = true;
         if sleeps && pause % 1_000 != 0 {
-            me.boot -= pause;
+            me.boot -= longer;
             me.missed = true;
         }
         for owner in 0..self.plan.owners() {
-            let busy = |what: &crate::process::Kind| match what {
-                crate::process::Kind::Token { owner: other, .. } => *other == owner,
-                _ => false,
+            let busy = |what: &Kind| match what {
+                Kind::Token { owner: other, .. } | Kind::Rotated { owner: other, .. } => *other == owner,
+                // Perhaps what came was about to be saved.
+                Kind::Store => true,
+                Kind::Revocation { .. } => false,
             };
             if self.processes[process].running.iter().any(|running| busy(&running.what)) {
                 self.excuse(owner, "a process was stopped with a request in the air");
@@ -538,6 +546,7 @@ impl World<'_> {
             return;
         }
         self.memory.troubles += 1;
+        self.processes[process].attempts[wanted].forced += 1;
         let wish = want(&self.plan, wanted);
         self.tell(process, || format!("invalidate w{wanted}"), Event::Invalidate { want: wish });
         if let Some((token, _)) = held {

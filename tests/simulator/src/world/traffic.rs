@@ -100,7 +100,8 @@ impl World<'_> {
         let Some(running) = self.take_running(to) else {
             // Its time was up. A host that still hears of it says so: a refresh token in it must not be lost.
             if matches!(end, End::Reply(..)) {
-                self.learn_tokens(process, &end, None);
+                let late = self.processes[process].late.iter().find(|late| late.op == to.op).cloned();
+                self.learn_tokens(process, &end, late.as_ref().map(|late| &late.what));
                 let event = self.received(to, &end);
                 self.tell(process, || format!("{} late: {end:?}", to.op), event);
             }
@@ -304,6 +305,9 @@ impl World<'_> {
 
     /// Tells the others that a record was written.
     fn spread(&mut self, writer: usize, key: Key) {
+        if self.budget.is_some_and(|budget| !budget.messages) {
+            return;
+        }
         for process in (0..self.processes.len()).filter(|process| *process != writer) {
             if self.chance(Fault::Messages, 30) {
                 continue;
