@@ -46,7 +46,7 @@ const SUITES: &[Suite] = &[
         // Random and exhaustive stories of a fleet. As fast as it gets: it plays a hundred thousand of them.
         "simulator",
         Report::Plain,
-        Program::Cargo("run --quiet --profile bench --package simulator -- --schedules 100000 --explore 40000"),
+        Program::Cargo("run --quiet --profile bench --package simulator -- --schedules 100000 --explore 5000000"),
     ),
     Suite::new(
         "simulator-itself",
@@ -144,23 +144,21 @@ const SUITES: &[Suite] = &[
         .packages(PEERS_PACKAGES)
         .builds(PEERS_BUILDS),
     // Processes that share their tokens, in Redis and in a folder.
-    Suite::new("fleet", Report::Plain, Program::Python("tests/peers", "tests/fleet/run.py"))
-        .with(&[Host::Node, Host::Kotlin, Host::Swift])
-        .taking_hosts()
-        .needing(&[Need::Redis])
-        .packages(PEERS_PACKAGES)
-        .builds(PEERS_BUILDS),
+    Suite::new("fleet", Report::Plain, Program::Python("tests/peers", "tests/fleet/run.py")).of_a_fleet(),
+    Suite::new(
+        "fleet-valkey",
+        Report::Plain,
+        Program::Python("tests/peers", "tests/fleet/run.py --engine valkey-server --only faults --size 20"),
+    )
+    .for_its_name_alone()
+    .of_a_fleet(),
     Suite::new(
         "fleet-heavy",
         Report::Plain,
         Program::Python("tests/peers", "tests/fleet/run.py --heavy --only rotation"),
     )
     .for_its_name_alone()
-    .with(&[Host::Node, Host::Kotlin, Host::Swift])
-    .taking_hosts()
-    .needing(&[Need::Redis])
-    .packages(PEERS_PACKAGES)
-    .builds(PEERS_BUILDS),
+    .of_a_fleet(),
     Suite::new("demo", Report::Plain, Program::Cargo("xtask demo --yes"))
         .with(&[Host::Node, Host::Python, Host::Kotlin, Host::Swift])
         .taking_hosts(),
@@ -248,6 +246,15 @@ impl Suite {
 
     const fn with(self, with: &'static [Host]) -> Self {
         Self { with, ..self }
+    }
+
+    /// Processes of all languages, the servers that they share, and their drivers.
+    const fn of_a_fleet(self) -> Self {
+        self.with(&[Host::Node, Host::Kotlin, Host::Swift])
+            .taking_hosts()
+            .needing(&[Need::Redis])
+            .packages(PEERS_PACKAGES)
+            .builds(PEERS_BUILDS)
     }
 
     const fn for_its_name_alone(self) -> Self {
@@ -476,6 +483,7 @@ mod tests {
         let rare = SUITES.iter().filter(|suite| suite.for_its_name_alone).count();
         assert_eq!(named(&[]).len() + rare, SUITES.len());
         assert_eq!(named(&["fleet"]), ["fleet"]);
+        assert_eq!(named(&["fleet-valkey"]), ["fleet-valkey"]);
         assert_eq!(named(&["fleet-heavy"]), ["fleet-heavy"]);
     }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use simulator::{Invariant, Runner, STORIES, explore, is_open};
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let stories = options.explore.is_none_or(run_stories);
+    let stories = options.explore.is_none_or(|most| run_stories(&options, most));
     let schedules = run(&options);
     if stories && schedules { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -122,26 +122,35 @@ fn run(options: &Options) -> bool {
     failed == 0
 }
 
-fn run_stories(most: usize) -> bool {
-    let mut failed = 0;
-    for story in &STORIES {
-        let started = Instant::now();
-        let explored = explore(story, most);
-        println!(
-            "{}: {} states ({}), {} ends, depth {}, {:.1} s",
-            story.name,
-            explored.states,
-            if explored.whole { "all" } else { "cut off" },
-            explored.ends,
-            explored.depth,
-            started.elapsed().as_secs_f64()
-        );
-        if let Some((violation, trace)) = explored.violation {
-            failed += 1;
-            trace.iter().for_each(|line| println!("    {line}"));
-            println!("  {:?}: {}", violation.invariant, violation.what);
+fn run_stories(options: &Options, most: usize) -> bool {
+    let next = AtomicUsize::new(0);
+    let failed = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..options.threads {
+            scope.spawn(|| {
+                while let Some(story) = STORIES.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let started = Instant::now();
+                    let explored = explore(story, most);
+                    let mut told = format!(
+                        "{}: {} states ({}), {} ends, depth {}, {:.1} s\n",
+                        story.name,
+                        explored.states,
+                        if explored.whole { "all" } else { "cut off" },
+                        explored.ends,
+                        explored.depth,
+                        started.elapsed().as_secs_f64()
+                    );
+                    if let Some((violation, trace)) = explored.violation {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                        trace.iter().for_each(|line| told += &format!("    {line}\n"));
+                        told += &format!("  {:?}: {}\n", violation.invariant, violation.what);
+                    }
+                    print!("{told}");
+                }
+            });
         }
-    }
+    });
+    let failed = failed.into_inner();
     println!("{} passed, {failed} failed", STORIES.len() - failed);
     failed == 0
 }

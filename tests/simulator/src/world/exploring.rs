@@ -54,6 +54,9 @@ impl World<'_> {
         now.sort_unstable();
         // Two messages that are alike are one choice.
         now.dedup_by_key(|(name, _)| *name);
+        if let Some(apart) = (0..self.processes.len()).find_map(|process| self.apart(process, &now)) {
+            return apart;
+        }
         choices.extend(now.iter().map(|(_, place)| Choice::Deliver(*place)));
         if now.is_empty() {
             // Nothing is under way: time passes.
@@ -82,6 +85,34 @@ impl World<'_> {
             choices.push(Choice::Expire);
         }
         choices
+    }
+
+    /// What a process's callers are about to ask, if nothing else can befall that process before: whatever the others do
+    /// meanwhile comes to the same, so that only the order among these makes a difference.
+    fn apart(&self, process: usize, now: &[(u64, usize)]) -> Option<Vec<Choice>> {
+        let budget = self.budget?;
+        let me = &self.processes[process];
+        let is_waiting = me.callers.iter().any(Option::is_some);
+        let may_befall = budget.messages
+            || budget.crashes > 0
+            || budget.cancels > 0 && is_waiting
+            || budget.rejects > 0 && me.seen[0].is_some() && me.calls[0].is_some();
+        if may_befall || !me.is_up() || !me.running.is_empty() {
+            return None;
+        }
+        let mut mine = Vec::new();
+        for (_, place) in now {
+            match self.message(*place)? {
+                Message::Ask { process: to, .. } | Message::Wake { process: to, .. } if *to == process => {
+                    mine.push(Choice::Deliver(*place));
+                }
+                Message::Tick { process: to, .. } | Message::Verdict { process: to, .. } if *to == process => {
+                    return None;
+                }
+                _ => {}
+            }
+        }
+        (!mine.is_empty()).then_some(mine)
     }
 
     pub fn choose(&mut self, choice: Choice) {
