@@ -185,17 +185,24 @@ pub(crate) enum What {
         /// When it ends, on the boot clock.
         until: i64,
     },
-    Release,
+    Release {
+        key: Key,
+        /// When the lock ends by itself at the latest, on the boot clock.
+        until: i64,
+    },
     Intent(Draft),
     Reread,
     Save(Draft),
     /// Nobody waits for it.
     Note(Note, Draft),
-    /// A lock that nobody wants any more.
+    /// A lock that nobody wants any more: it is given back when it comes.
     Orphan {
         key: Key,
-        /// The store was said not to have answered: it may have taken the command all the same.
-        failed: bool,
+        until: i64,
+    },
+    /// A lock that was not given back, because the store did not answer: it is when the store does again.
+    Unreleased {
+        key: Key,
     },
 }
 
@@ -206,8 +213,7 @@ impl Operations {
     pub(crate) fn add(&mut self, flight: FlightId, until: i64, what: What) -> OpId {
         self.count = self.count.saturating_add(1);
         let op = OpId(self.count);
-        self.ends.insert((until, op));
-        self.pending.insert(op, Pending { flight, until, what });
+        self.put(op, flight, until, what);
         op
     }
 
@@ -233,25 +239,25 @@ impl Operations {
         self.ends.iter().take_while(|(until, _)| *until <= now.boot).map(|(_, op)| *op).find(|op| Some(*op) != but)
     }
 
-    /// The lock that was asked for is given back when it comes.
-    fn orphan(&mut self, op: OpId, flight: FlightId, until: i64, what: What) {
+    /// Keeps something in mind until then, by the name of an operation that was taken.
+    fn put(&mut self, op: OpId, flight: FlightId, until: i64, what: What) {
         self.ends.insert((until, op));
         self.pending.insert(op, Pending { flight, until, what });
     }
 
-    /// The locks that the store may have given without a word, now that it is there again.
-    fn take_failed_locks(&mut self) -> Vec<(FlightId, Key)> {
-        let mut failed = Vec::new();
+    /// The locks that are still to be given back, now that the store is there again.
+    fn take_unreleased(&mut self) -> Vec<(FlightId, Key)> {
+        let mut unreleased = Vec::new();
         let ends = &mut self.ends;
         self.pending.retain(|op, pending| match pending.what {
-            What::Orphan { key, failed: true } => {
-                failed.push((pending.flight, key));
+            What::Unreleased { key } => {
+                unreleased.push((pending.flight, key));
                 ends.remove(&(pending.until, *op));
                 false
             }
             _ => true,
         });
-        failed
+        unreleased
     }
 
     fn remember(&mut self, op: OpId, key: Key, exchange: Exchange, started: Now) {
@@ -624,10 +630,10 @@ impl Core {
                 turn.notice(NoticeKind::PersistFailed, key, Some(id));
                 self.save_arrival(id, turn);
             }
-            what => {
-                self.remember_lock(op, id, &what, turn.now);
-                self.store_answered(id, what, StoreResult::Down, turn);
+            What::Lock { .. } | What::Orphan { .. } => {
+                self.store_answered(op, id, pending.what, StoreResult::Unknown, turn);
             }
+            what => self.store_answered(op, id, what, StoreResult::Down, turn),
         }
     }
 
@@ -813,11 +819,11 @@ impl Core {
     fn land(&mut self, id: FlightId, held: Held, keep: bool, turn: &mut Turn<'_>) {
         let key = held.token.key;
         let before = self.cache.find(&key).and_then(|entry| entry.held.as_ref());
-        let is_lent = before.is_some_and(|before| {
+        let is_lent = |before: &&Held| {
             let ends_later = before.token.expires.boot > held.token.expires.boot;
             ends_later || before.left(turn.now) > self.margins(before.life).soft
-        });
-        if let (true, true, Some(before)) = (keep, is_lent, before) {
+        };
+        if let Some(before) = before.filter(|_| keep).filter(is_lent) {
             // Somebody insisted on another: from here on everybody has that one.
             let generation = Some(before.token.generation);
             turn.step.withdraw.push(Withdraw { key: Some(key), generation });
@@ -1041,7 +1047,7 @@ impl Core {
                     self.operations.remember(op, key, exchange, started);
                 }
                 Some(What::Lock { until }) => {
-                    self.operations.orphan(op, id, until, What::Orphan { key: owner, failed: false });
+                    self.operations.put(op, id, until, What::Orphan { key: owner, until });
                 }
                 _ => {}
             }

@@ -157,7 +157,10 @@ impl Core {
         let turn = &mut turn;
         self.jitter.get_or_insert_with(|| draw(entropy));
         self.watch_clocks(turn);
-        self.end_overdue(operation_of(&event), turn);
+        // A child lets its parent's operations be, those that are overdue too: to end one may give the parent's lock back.
+        if !matches!(event, Event::Forked {}) {
+            self.end_overdue(operation_of(&event), turn);
+        }
         let answer = match event {
             Event::Ask(ask) => Some(self.answer_ask(ask, turn)),
             Event::Start(start) => Some(self.start(start, turn)),
@@ -670,7 +673,7 @@ impl Core {
     fn invalidate(&mut self, want: &Want, turn: &mut Turn<'_>) {
         let key = self.key(want);
         self.discard(key);
-        self.discard_stored(key);
+        self.discard_stored(self.cache.owner(&key), &[key]);
         turn.step.withdraw.push(Withdraw { key: Some(key), generation: None });
         let owner = self.owner_key(want);
         self.note(owner, turn);

@@ -61,8 +61,8 @@ class Shared:
         raise TypeError("`save` must give a remint.store.Saved or Conflict")
 
     def failed(self, operation: dict[str, Any], error: Exception) -> str:
-        """What an exception says: only a save that may have happened leaves anything open."""
-        return "unknown" if operation["command"] == "save" and not isinstance(error, StoreDown) else "down"
+        """What an exception says: whatever writes may have done so."""
+        return "down" if operation["command"] == "load" or isinstance(error, StoreDown) else "unknown"
 
 
 class Record(str):

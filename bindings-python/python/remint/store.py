@@ -62,7 +62,9 @@ class Conflict:
 
 
 class StoreDown(Exception):
-    """The store is out of order, and surely nothing was written. Any other exception out of ``save`` leaves that open."""
+    """The store is out of order, and surely nothing was written. Any other exception out of ``lock`` or ``save``
+    leaves that open.
+    """
 
 
 class Store(Protocol):

@@ -5,8 +5,8 @@ import { misuse } from "./errors.js";
  * What processes share: records, each under its key, and locks on them. A record is opaque text of one line, and a secret:
  * it holds tokens, unless there are `storeKeys`. Durations are seconds. `signal` aborts when an answer would come too late.
  *
- * What throws has failed, and is told as the notice `store_down`; a `save` that throws may have happened, unless it throws
- * `StoreDown`.
+ * What throws has failed, and is told as the notice `store_down`; a `lock` or `save` that throws may have been carried out, unless
+ * it throws `StoreDown`.
  */
 export interface Store {
   /** The record under `key`, if there is one. */
@@ -118,7 +118,7 @@ export async function carryOut(
   try {
     return { result: await asked(store, command, boot, signal) };
   } catch (cause) {
-    return { result: command.command === "save" && !(cause instanceof StoreDown) ? "unknown" : "down", cause };
+    return { result: command.command === "load" || cause instanceof StoreDown ? "down" : "unknown", cause };
   }
 }
 

@@ -244,7 +244,7 @@ impl<H: Host> Shared<H> {
     async fn store(self: &Arc<Self>, key: Key, until: i64, command: StoreCommand) -> StoreResult {
         let Some(store) = &self.hooks.store else { return StoreResult::Down };
         self.hear(store);
-        let writes = matches!(command, StoreCommand::Save { .. });
+        let writes = !matches!(command, StoreCommand::Load);
         let in_place = H::MAY_BLOCK && self.config.aside;
         let mut asked = store.clone().carry_out(key, command, self.time.clone(), in_place);
         // A store without an end holds up nobody: not even a caller who drives the renewal alone.

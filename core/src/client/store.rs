@@ -41,7 +41,8 @@ pub trait Store: Send + Sync + 'static {
     /// extends the lock. A `ttl` of zero gives it back, if `owner` still holds it, and is always [`Lock::Locked`].
     ///
     /// # Errors
-    /// Why it could not be taken.
+    /// [`StoreError::down`] if surely nothing was written, [`StoreError::unknown`] if the lock may have been taken: it is given back
+    /// then.
     fn lock(&self, key: &str, owner: &str, ttl: Duration) -> Result<Lock, StoreError>;
 
     /// Writes `record` and keeps it for `ttl`, if the text that is stored is exactly `expect`; with `None`, if there is none.

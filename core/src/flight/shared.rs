@@ -156,9 +156,10 @@ impl Core {
         if let (Some(gone), Some(shared), true) = (gone, self.cache.shared_mut(&owner), self.config.store.is_some()) {
             shared.reject(fingerprint(&gone.token));
         }
-        for key in self.sharing(owner) {
+        let keys = self.sharing(owner);
+        self.discard_stored(owner, &keys);
+        for key in keys {
             self.discard(key);
-            self.discard_stored(key);
             turn.step.withdraw.push(Withdraw { key: Some(key), generation: None });
         }
     }
@@ -174,20 +175,22 @@ impl Core {
         }
     }
 
-    /// Takes the fleet's token for a key out of use, too, which is not always the one in hand.
-    pub(crate) fn discard_stored(&mut self, key: Key) {
-        let config = self.config.clone();
-        let keys = config.store.as_ref().map(|store| &*store.keys).unwrap_or_default();
-        let owner = self.cache.owner(&key);
-        let stored = self.cache.shared(&owner).and_then(|shared| shared.stored.as_ref());
-        let record = stored.and_then(|text| Record::read(text, owner, keys).ok());
-        let token = record.as_ref().and_then(|record| record.token(&key));
-        if let (Some(token), Some(shared)) = (token, self.cache.shared_mut(&owner)) {
+    /// Takes the fleet's tokens for these keys out of use, too, which are not always those in hand.
+    pub(crate) fn discard_stored(&mut self, owner: Key, keys: &[Key]) {
+        let (Some(record), Some(shared)) = (self.known_record(owner), self.cache.shared_mut(&owner)) else { return };
+        for token in keys.iter().filter_map(|key| record.token(key)) {
             let name = fingerprint(&token.access_token);
             if !shared.rejected.contains(&name) {
                 shared.reject(name);
             }
         }
+    }
+
+    /// What the store held when it was read last.
+    fn known_record(&self, owner: Key) -> Option<Record> {
+        let keys = self.config.store.as_ref().map(|store| &*store.keys).unwrap_or_default();
+        let stored = self.cache.shared(&owner)?.stored.as_ref()?;
+        Record::read(stored, owner, keys).ok()
     }
 
     fn merge_refresh_token(&mut self, owner: Key, record: &Record, is_behind: bool, sight: Sight, turn: &mut Turn<'_>) {
@@ -357,13 +360,11 @@ impl Core {
         ended: bool,
         now: Now,
     ) -> Outlook {
-        let keys = self.config.store.as_ref().map(|store| &*store.keys).unwrap_or_default();
-        let (stored, generation, rejected, untold) = match self.cache.shared(&owner) {
-            Some(shared) => (shared.stored.as_ref(), shared.generation, &*shared.rejected, &*shared.untold),
-            None => (None, 0, [].as_slice(), [].as_slice()),
+        let (generation, rejected, untold) = match self.cache.shared(&owner) {
+            Some(shared) => (shared.generation, &*shared.rejected, &*shared.untold),
+            None => (0, [].as_slice(), [].as_slice()),
         };
-        let there = stored.and_then(|text| Record::read(text, owner, keys).ok());
-        let before = there.unwrap_or_else(|| Record::new(owner));
+        let before = self.known_record(owner).unwrap_or_else(|| Record::new(owner));
         let mut record = before.clone();
         if is_consent {
             record.tokens.clear();

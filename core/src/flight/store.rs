@@ -11,7 +11,6 @@ use core::mem;
 use super::shared::{Outlook, Sight};
 use super::{What, passing, reauthorization_required};
 use crate::cache::{Key, Outcome, RefreshState};
-use crate::clock::Now;
 use crate::entropy::{draw, part};
 use crate::error::{Error, ErrorCode};
 use crate::event::StoreResult;
@@ -195,7 +194,16 @@ impl Core {
 
     fn unlock(&mut self, id: FlightId, key: Key, turn: &mut Turn<'_>) {
         if let Some(owner) = self.owner.as_ref().map(|owner| lock_name(owner, id)) {
-            self.store(id, key, StoreCommand::Lock { owner, ttl: 0 }, What::Release, turn);
+            let until = turn.now.boot.saturating_add(self.lease());
+            self.store(id, key, StoreCommand::Lock { owner, ttl: 0 }, What::Release { key, until }, turn);
+        }
+    }
+
+    /// Gives a lock back though what was to be written was not. A person's is kept to its end: whoever had it next would send a
+    /// refresh token that we have replaced.
+    fn unlock_unwritten(&mut self, id: FlightId, key: Key, turn: &mut Turn<'_>) {
+        if !self.config.grant.needs_a_person() {
+            self.unlock(id, key, turn);
         }
     }
 
@@ -219,6 +227,9 @@ impl Core {
             self.save(flight, key, &record, unlock, |draft| What::Note(note, draft), turn);
         } else {
             self.save_later(key, turn);
+            if unlock {
+                self.unlock_unwritten(flight, key, turn);
+            }
         }
     }
 
@@ -250,42 +261,49 @@ impl Core {
 impl Core {
     pub(crate) fn stored(&mut self, op: OpId, result: StoreResult, turn: &mut Turn<'_>) {
         if let Some(pending) = self.operations.take(op) {
-            if matches!(result, StoreResult::Down | StoreResult::Unknown) {
-                self.remember_lock(op, pending.flight, &pending.what, turn.now);
-            }
-            self.store_answered(pending.flight, pending.what, result, turn);
+            self.store_answered(op, pending.flight, pending.what, result, turn);
         }
     }
 
-    /// A store that did not answer in time may give us the lock all the same: the fleet must not wait for its end.
-    pub(super) fn remember_lock(&mut self, op: OpId, id: FlightId, what: &What, now: Now) {
-        if let (What::Lock { until }, Some(flight)) = (what, self.flights.get(&id)) {
-            if *until > now.boot {
-                self.operations.orphan(op, id, *until, What::Orphan { key: flight.owner, failed: true });
-            }
-        }
-    }
-
-    pub(super) fn store_answered(&mut self, id: FlightId, what: What, result: StoreResult, turn: &mut Turn<'_>) {
+    pub(super) fn store_answered(
+        &mut self,
+        op: OpId,
+        id: FlightId,
+        what: What,
+        result: StoreResult,
+        turn: &mut Turn<'_>,
+    ) {
         if !matches!(result, StoreResult::Down | StoreResult::Unknown) {
             self.store_health = StoreHealth::default();
-            for (flight, key) in self.operations.take_failed_locks() {
+            for (flight, key) in self.operations.take_unreleased() {
                 self.unlock(flight, key, turn);
             }
         }
         match what {
             What::Look => self.look_answered(id, result, turn),
-            What::Lock { until } => self.lock_answered(id, until, result, turn),
+            What::Lock { until } => {
+                let owner = self.flights.get(&id).map(|flight| flight.owner);
+                let is_open = matches!(result, StoreResult::Unknown);
+                self.lock_answered(id, until, result, turn);
+                if let (Some(key), true) = (owner, is_open) {
+                    self.give_back(op, id, key, until, turn);
+                }
+            }
             What::Intent(draft) => self.intent_answered(id, draft, result, turn),
             What::Reread => self.reread_answered(id, result, turn),
             What::Save(draft) => self.save_answered(id, draft, result, turn),
             What::Note(note, draft) => self.note_answered(note, draft, result, turn),
-            What::Orphan { key, .. } => {
-                if matches!(result, StoreResult::Locked { .. }) {
-                    self.unlock(id, key, turn);
+            What::Orphan { key, until } => match result {
+                StoreResult::Locked { .. } => self.unlock(id, key, turn),
+                StoreResult::Unknown => self.give_back(op, id, key, until, turn),
+                _ => {}
+            },
+            What::Release { key, until } => {
+                if matches!(result, StoreResult::Down | StoreResult::Unknown) && until > turn.now.boot {
+                    self.operations.put(op, id, until, What::Unreleased { key });
                 }
             }
-            What::Release
+            What::Unreleased { .. }
             | What::Send { .. }
             | What::Ask(_)
             | What::Metadata(_)
@@ -294,6 +312,15 @@ impl Core {
             | What::Keys
             | What::Verification
             | What::Rotated => {}
+        }
+    }
+
+    /// A store that gave no answer in time may give us the lock all the same: the fleet must not wait for its end. What is sent now
+    /// comes after it, as a rule; should the store's answer come after all, the lock is given back once more.
+    fn give_back(&mut self, op: OpId, id: FlightId, key: Key, until: i64, turn: &mut Turn<'_>) {
+        if until > turn.now.boot {
+            self.operations.put(op, id, until, What::Orphan { key, until });
+            self.unlock(id, key, turn);
         }
     }
 
@@ -580,7 +607,9 @@ impl Core {
                 self.save_arrival(id, turn);
             }
             _ => {
-                flight.locked_until = None;
+                if mem::take(&mut flight.locked_until).is_some() {
+                    self.unlock_unwritten(id, owner, turn);
+                }
                 self.let_store_rest(turn);
                 turn.notice(NoticeKind::PersistFailed, Some(key), Some(id));
                 self.save_later(owner, turn);
@@ -696,6 +725,9 @@ impl Core {
                 self.let_store_rest(turn);
                 turn.notice(NoticeKind::StoreDown, Some(key), None);
                 self.save_later(key, turn);
+                if unlock {
+                    self.unlock_unwritten(flight, key, turn);
+                }
             }
         }
         turn.step.settled.push(flight);

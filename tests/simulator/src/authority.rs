@@ -3,7 +3,7 @@
 use crate::plan::{Fault, Plan, Reuse};
 
 /// In every secret, so that one that got out is found.
-pub const CANARY: &str = "CANARY";
+pub const CANARY: &str = "canary.CANARY";
 
 #[derive(Debug)]
 pub struct AccessToken {

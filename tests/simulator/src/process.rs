@@ -88,6 +88,8 @@ pub struct Process {
     pub running: Vec<Running>,
     pub callers: [Option<Caller>; CALLERS],
     pub leases: Vec<Option<Lease>>,
+    /// Flights that began while somebody was given a token, and its key.
+    pub aside: BTreeMap<FlightId, Key>,
     /// The last token of each wish that was seen here, and its generation.
     pub seen: Vec<Option<(usize, u64)>>,
     /// The call that each wish's last token was handed out for.
@@ -131,6 +133,7 @@ impl Process {
             running: Vec::new(),
             callers: Default::default(),
             leases: (0..wants).map(|_| None).collect(),
+            aside: BTreeMap::new(),
             seen: vec![None; wants],
             calls: vec![None; wants],
             attempts: vec![Attempts::default(); wants],
@@ -151,6 +154,16 @@ impl Process {
 
     pub fn is_up(&self) -> bool {
         self.core.is_some()
+    }
+
+    /// Whether something is under way that a refresh token of this owner's may be lost with.
+    pub fn is_busy_for(&self, owner: usize) -> bool {
+        self.running.iter().any(|running| match running.what {
+            Kind::Token { owner: other, .. } | Kind::Rotated { owner: other, .. } => other == owner,
+            // Perhaps what came was about to be saved.
+            Kind::Store => true,
+            Kind::Revocation { .. } => false,
+        })
     }
 
     pub fn now(&self, now: i64) -> Now {
@@ -174,6 +187,7 @@ impl Process {
         self.running.clear();
         self.callers = Default::default();
         self.leases.iter_mut().for_each(|lease| *lease = None);
+        self.aside.clear();
         self.seen.iter_mut().for_each(|seen| *seen = None);
         self.calls.iter_mut().for_each(|call| *call = None);
         self.attempts.iter_mut().for_each(|attempts| *attempts = Attempts::default());

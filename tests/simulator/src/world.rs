@@ -509,6 +509,9 @@ impl World<'_> {
         let incarnation = self.processes[process].incarnation;
         let most = if self.chance(Fault::Crash, 1) { self.dice.below(step.operations.len() + 1) } else { usize::MAX };
         for operation in step.operations.into_iter().take(most) {
+            if let (Some(Answer::Use(lease)), Some(flight)) = (&step.answer, flight_of(&operation)) {
+                self.processes[process].aside.insert(flight, lease.token.key);
+            }
             self.start(process, operation);
         }
         if most != usize::MAX {
@@ -533,6 +536,13 @@ impl World<'_> {
             self.take_notice(process, &notice.kind, notice.key);
         }
         for flight in &step.settled {
+            if let Some(key) = self.processes[process].aside.remove(flight).filter(|_| !ignores) {
+                // A lease that was given while it flew knows nothing of how it ended.
+                self.processes[process]
+                    .leases
+                    .iter_mut()
+                    .for_each(|lease| drop(lease.take_if(|lease| lease.token.key == key)));
+            }
             self.settled(process, incarnation, *flight);
         }
         self.over = step.settled;
@@ -601,10 +611,8 @@ impl World<'_> {
     fn start(&mut self, process: usize, operation: Operation) {
         let incarnation = self.processes[process].incarnation;
         let boot = self.processes[process].boot;
-        if let Operation::Send { flight, .. } | Operation::Store { flight, .. } | Operation::Sleep { flight, .. } =
-            &operation
-        {
-            self.processes[process].began.entry(*flight).or_insert(self.now);
+        if let Some(flight) = flight_of(&operation) {
+            self.processes[process].began.entry(flight).or_insert(self.now);
         }
         match operation {
             Operation::Send { op, flight, request, until, .. } => {
@@ -844,11 +852,6 @@ impl World<'_> {
         self.memory.deaths += 1;
         for owner in 0..self.plan.owners() {
             let me = &self.processes[process];
-            let busy = me.running.iter().any(|running| match &running.what {
-                Kind::Token { owner: other, .. } | Kind::Rotated { owner: other, .. } => *other == owner,
-                Kind::Store => true,
-                Kind::Revocation { .. } => false,
-            });
             let newest = me.knows[owner];
             let durable = self.memory.durable[owner];
             let ahead = newest.is_some() && newest > durable;
@@ -856,7 +859,9 @@ impl World<'_> {
                 // It takes it along.
                 self.memory.received.remove(&newest);
             }
-            if self.plan.rotating && (busy || self.plan.sharing == Sharing::Alone || ahead && durable.is_some()) {
+            if self.plan.rotating
+                && (me.is_busy_for(owner) || self.plan.sharing == Sharing::Alone || ahead && durable.is_some())
+            {
                 self.excuse(owner, "a process ended in the middle of it");
             }
         }
@@ -871,5 +876,15 @@ impl World<'_> {
 
     pub fn owner_of(&self, key: Key) -> Option<usize> {
         self.keys.iter().position(|known| *known == key)
+    }
+}
+
+/// The flight that an operation belongs to.
+fn flight_of(operation: &Operation) -> Option<FlightId> {
+    match operation {
+        Operation::Send { flight, .. } | Operation::Store { flight, .. } | Operation::Sleep { flight, .. } => {
+            Some(*flight)
+        }
+        _ => None,
     }
 }

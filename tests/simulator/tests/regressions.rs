@@ -25,6 +25,8 @@ const FOUND: &[(&str, &[u64])] = &[
     ("an invalidation did not mean the fleet's token, because another was in hand", &[3_855_404]),
     ("after a look, who wanted more life was given the same token again", &[2_861_142]),
     ("the lease of an older token outlived one that somebody had insisted on", &[1_208_859, 1_821_379]),
+    ("a child ended its parent's overdue operation, and gave the parent's lock back", &[9_443_929]),
+    ("the model's shell kept a lease that was given during a flight when that was over", &[9_125_949]),
 ];
 
 #[test]

@@ -13,6 +13,8 @@ public protocol Store: Sendable {
 
     /// Takes the lock of one record for `ttl`, unless another owner holds it, and reads the record. Repeated by its owner, it
     /// extends the lock. A `ttl` of zero gives it back, if `owner` still holds it, and is always ``StoreLock/locked(record:)``.
+    ///
+    /// - Throws: ``StoreDown`` if surely nothing was written; after any other error, that is not known.
     func lock(_ key: String, owner: String, ttl: Duration) async throws -> StoreLock
 
     /// Writes `record` and keeps it for `ttl`, if the text that is stored is exactly `expect`; with nil, if there is none. All
@@ -143,7 +145,7 @@ extension StoreKey: CustomStringConvertible, CustomDebugStringConvertible, Custo
 extension RemintCore.StoreCommand {
     /// What a command counts as whose answer did not come, or was an error that says nothing.
     var lost: RemintCore.StoreResult {
-        if case .save = self { .unknown } else { .down }
+        if case .load = self { .down } else { .unknown }
     }
 
     /// Has a store carry it out.

@@ -7,7 +7,7 @@ use crate::authority::access_number;
 use crate::invariants::{self, Dropped, Invariant, Way};
 use crate::mutant::Mutant;
 use crate::plan::{Fault, Sharing};
-use crate::process::{CALLERS, Caller, Kind, want};
+use crate::process::{CALLERS, Caller, want};
 use remint::event::{Answered, Ask, Flow, Revoke, Start};
 use remint::step::{Call, FlightId, Verdict};
 use remint::{Answer, Error, ErrorCode, Event, Lease};
@@ -490,13 +490,7 @@ impl World<'_> {
             me.missed = true;
         }
         for owner in 0..self.plan.owners() {
-            let busy = |what: &Kind| match what {
-                Kind::Token { owner: other, .. } | Kind::Rotated { owner: other, .. } => *other == owner,
-                // Perhaps what came was about to be saved.
-                Kind::Store => true,
-                Kind::Revocation { .. } => false,
-            };
-            if self.processes[process].running.iter().any(|running| busy(&running.what)) {
+            if self.processes[process].is_busy_for(owner) {
                 self.excuse(owner, "a process was stopped with a request in the air");
             }
             if self.processes[process].missed {

@@ -345,8 +345,8 @@ impl World<'_> {
 /// What a host makes of an answer that did not come.
 fn unsure(command: &Command) -> StoreAnswer {
     match command {
-        Command::Save { .. } => StoreAnswer::Unknown,
-        Command::Load | Command::Lock { .. } => StoreAnswer::Down,
+        Command::Save { .. } | Command::Lock { .. } => StoreAnswer::Unknown,
+        Command::Load => StoreAnswer::Down,
     }
 }
 

@@ -24,8 +24,8 @@ internal class SharedStore(private val store: Store, private val clock: Clock, p
     fun answer(key: String, command: StoreCommand): Pair<StoreResult, Exception?> = try {
         carryOut(key, command) to null
     } catch (failed: Exception) {
-        val isSave = command is StoreCommand.Save
-        (if (isSave && failed !is StoreDownException) StoreResult.Unknown else StoreResult.Down) to failed
+        val isNotDone = command is StoreCommand.Load || failed is StoreDownException
+        (if (isNotDone) StoreResult.Down else StoreResult.Unknown) to failed
     }
 
     private fun carryOut(key: String, command: StoreCommand): StoreResult = when (command) {

@@ -8,7 +8,7 @@ import java.util.function.Consumer
  *
  * [FileStore] and the artefact `remint-redis` have ready-made ones. One of your own (SQL, DynamoDB, a Kubernetes secret) is the three functions
  * below. They run on the client's executor, several at a time, and may block; what takes longer than the policy's `storeTimeout` counts as
- * failed. An exception counts as a store that is down, save in [save]: there it counts as not knowing, unless it is a [StoreDownException].
+ * failed. An exception counts as not knowing what was written, unless it is a [StoreDownException] or out of [load].
  *
  * A record is one line of ASCII whose meaning is the library's own. It is a secret: do not log it. Give `storeKeys`, and the store holds none.
  */
