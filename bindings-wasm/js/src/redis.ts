@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { clearTimeout, setTimeout } from "node:timers";
+import { setTimeout as pause } from "node:timers/promises";
 import { misuse } from "./errors.js";
 import { LOCK, SAVE, type Script } from "./scripts.js";
 import { type Conflict, type Held, type Locked, type Saved, type Store, StoreDown, type Subscription } from "./store.js";
@@ -218,8 +219,14 @@ function nodeRedis(client: any): Redis {
       return client.options === undefined ? [] : [addressOf(undefined, client.options.socket ?? {})];
     },
     async ready(signal) {
-      if (client.isOpen === false) throw new Error("call `connect()` of its client first");
-      if (client.isReady === false) await once(client, "ready", { signal } as object);
+      const isClient = client.masters === undefined && client.getMasterNode === undefined;
+      const isReady = () => client.isReady ?? client.masters?.length !== 0;
+      for (;;) {
+        if (client.isOpen === false) throw new Error("call `connect()` of its client first");
+        if (isReady()) return;
+        // Which event comes at the end, if any, is another one for each version of clusters and sentinels.
+        await (isClient ? once(client, "ready", { signal } as object) : pause(CONNECTING, undefined, { signal } as object));
+      }
     },
     isEnded: () => client.isOpen === false,
     load: (name, signal) => until(signal).hGet(name, "r"),
@@ -331,6 +338,9 @@ function toText(value: unknown): string | undefined {
 function toMillis(seconds: number): string {
   return String(Math.ceil(seconds * 1000));
 }
+
+/** How often it is looked whether a cluster is connected, in milliseconds. */
+const CONNECTING = 10;
 
 /** What Redis says when it has carried nothing out. In Redis 6 the code is in the middle of the text. */
 const NOT_DONE = /(?:^|-)(ASK|BUSY|CLUSTERDOWN|CROSSSLOT|LOADING|MASTERDOWN|MISCONF|NOAUTH|NOPERM|NOREPLICAS|OOM|READONLY|TRYAGAIN|WRONGPASS)\b/;

@@ -215,6 +215,20 @@ for (const [name, client] of Object.entries(CLIENTS)) {
     await until(async () => Number((await admin.pubsub("NUMSUB", "remint:changed"))[1]) === 0);
   });
 
+  for (const [what, place] of Object.entries({ connect: server, pool: server, cluster: nodes, sentinel: watched })) {
+    if (client[what] === undefined) continue;
+    test(`${name}: ${what}, used before it is connected`, async () => {
+      // Several in turn: what comes of it is a matter of a few milliseconds.
+      for (let round = 0; round < 5; round++) {
+        const store = new RedisStore(await client[what](place, { waits: false }));
+        const { subscription } = hearing(store);
+        const lock = await within(5, store.lock(anyKey(), "ann", 20, AbortSignal.timeout(5_000)));
+        assert.equal(lock.locked, true);
+        subscription.close();
+      }
+    });
+  }
+
   if (client.pool !== undefined) {
     test(`${name}: a pool, with messages`, async () => {
       const own = await Server.start();

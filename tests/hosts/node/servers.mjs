@@ -139,19 +139,20 @@ export const CLIENTS = Object.fromEntries(
 );
 
 function nodeRedis({ createClient, createClientPool, createCluster, createSentinel }) {
-  const connected = async (client, end = "destroy") => {
+  const connected = async (client, { waits = true } = {}) => {
     client.on("error", () => {});
-    ends.push(() => client.isOpen && client[end]());
-    await client.connect();
+    ends.push(() => client.isOpen && client.destroy());
+    const connecting = client.connect();
+    if (waits) await connecting;
     return client;
   };
   return {
     make: (options) => createClient({ ...options, url: options.url }).on("error", () => {}),
-    connect: ({ url }) => connected(createClient({ url })),
-    pool: ({ url }) => connected(createClientPool({ url })),
-    cluster: ([{ url }]) => connected(createCluster({ rootNodes: [{ url }] })),
+    connect: ({ url }, options) => connected(createClient({ url }), options),
+    pool: ({ url }, options) => connected(createClientPool({ url }), options),
+    cluster: ([{ url }], options) => connected(createCluster({ rootNodes: [{ url }] }), options),
     remoteCluster: (url) => createCluster({ rootNodes: [{ url }] }),
-    sentinel: ({ port }) => connected(createSentinel({ name: "mymaster", sentinelRootNodes: [{ host: "127.0.0.1", port }] })),
+    sentinel: ({ port }, options) => connected(createSentinel({ name: "mymaster", sentinelRootNodes: [{ host: "127.0.0.1", port }] }), options),
     close: (client) => client.close(),
   };
 }

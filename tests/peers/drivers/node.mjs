@@ -31,7 +31,7 @@ const verbs = {
     }
     if (options.ca) options.ca = readFileSync(options.ca);
     if (options.store) options.store = toStore(options.store);
-    clients.set(name, new Client(profile, { ...camelCased(options), onNotice: (notice) => state.notices.push(notice) }));
+    clients.set(name, new Client(profile, { ...camelCased(options), onNotice: (notice) => state.notices.push({ ...notice, why: notice.cause?.message }) }));
     states.set(name, state);
     return null;
   },
