@@ -187,6 +187,11 @@ impl Shared {
         remember(&mut self.untold, name);
     }
 
+    /// Whether a token was taken out of use, here or elsewhere.
+    pub(crate) fn has_rejected(&self, token: &Secret) -> bool {
+        !self.rejected.is_empty() && self.rejected.contains(&fingerprint(token))
+    }
+
     /// The server gave a token again that was taken out of use: it is not for us to say that it is no good.
     pub(crate) fn accept(&mut self, token: &Secret) {
         if !self.rejected.is_empty() {

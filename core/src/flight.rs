@@ -932,9 +932,13 @@ impl Core {
         self.take_refresh_token(key, exchange, set.refresh_token, set.scope.as_deref(), turn);
         let expires = set.started.plus(set.lifetime);
         let life = turn.now.until(expires).min(set.lifetime);
+        let shared = self.cache.shared(&self.cache.owner(&key));
+        // It was put out of use after this was sent.
+        let rejected = shared.is_some_and(|shared| shared.has_rejected(&set.access_token));
         let Some(entry) = self.cache.find_mut(&key) else { return };
         if flying
             || outdated
+            || rejected
             || life <= 0
             || entry.held.as_ref().is_some_and(|held| held.token.expires.boot >= expires.boot)
         {
