@@ -121,7 +121,7 @@ def shared(world, corner, members, client="fleet"):
 
 def whose(members, numbers, client="fleet"):
     """Who has which token, and what they said."""
-    said = {member: [f"{notice['notice']} {notice.get('detail') or ''}".strip() for notice in member.notices(client)] for member in members}
+    said = {member: [f"{notice['notice']} {notice.get('detail') or notice.get('why') or ''}".strip() for notice in member.notices(client)] for member in members}
     return "; ".join(f"{member} {number} {said[member]}" for member, number in zip(members, numbers))
 
 

@@ -106,6 +106,28 @@ def _(world):
     world.say(f"{len(members)} served from memory in {served:.2f} s altogether, {late.name} without a token after {failed_open:.2f} s by a request of its own: {number + 1} token requests; lost: nothing")
 
 
+@case("CLIENT PAUSE: a lock that is answered too late keeps nobody waiting")
+def _(world):
+    engine = world.engine()
+    members = world.members(7)
+    for first, other in zip(members, members[1:] + members[:1]):
+        corner = world.corner()
+        store = world.redis(engine.url)
+        # Scripts and connections are there: what is paused is the lock.
+        make(world.fleet, [first, other], corner, store, policy={"store_timeout": 1})
+        shared(world, corner, [first, other])
+        engine.ask.client_pause(2_500)
+        assert corner.numbers([first.token(force=True)]) == [2], f"{first} was not given a token of its own"
+        # It asks nothing any more: what it gives back, it gives back by itself.
+        until(10, engine.answers, lambda: "the pause does not end")
+        until(2, lambda: not engine.leases(), lambda: f"{first} keeps the lock that it does not know of: {engine.leases()}")
+        started = time.monotonic()
+        assert corner.numbers([other.token(force=True)]) == [3]
+        took = time.monotonic() - started
+        assert took < 5, f"{other} waited {took:.1f} s for a lock that nobody wants"
+    world.say(f"{', '.join(member.name for member in members)}: {requests(corner)} token requests each; lost: nothing")
+
+
 @case("maxmemory with allkeys-lru: the record is evicted")
 def _(world):
     corner = world.corner()

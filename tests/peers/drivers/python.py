@@ -211,7 +211,7 @@ class Driver:
         self.losses[client].count = count
 
     def notices_so_far(self, client):
-        notices = self.notices[client][:]
+        notices = [{**notice, "why": str(getattr(notice, "cause", None) or "")} for notice in self.notices[client]]
         self.notices[client].clear()
         return notices
 

@@ -230,7 +230,7 @@ private fun about(error: RemintException) = mapOf(
 )
 
 private fun about(notice: Notice) =
-    mapOf("notice" to notice.name, "detail" to notice.detail, "key" to notice.key, "flight" to notice.flight, "shown" to "$notice")
+    mapOf("notice" to notice.name, "detail" to notice.detail, "key" to notice.key, "flight" to notice.flight, "why" to notice.cause?.message, "shown" to "$notice")
 
 /** What Java's serialization would write of it, where it may. */
 private fun serialized(value: Any): String {

@@ -87,6 +87,9 @@ internal class Driver(private val core: Core, private val host: Host) {
 
     private val running: MutableSet<CompletableFuture<Unit>> = ConcurrentHashMap.newKeySet()
 
+    /** What the store threw, by operation, until the core has been told. */
+    private val storeFailures = ConcurrentHashMap<String, Exception>()
+
     /** The token that may be answered with now. This is the whole hot path. */
     fun fresh(view: View): Token? {
         val lease = view.lease
@@ -162,7 +165,8 @@ internal class Driver(private val core: Core, private val host: Host) {
             step to read(step)
         }
         step.operations.forEach(::start)
-        for (notice in step.notices) notify(Notice(notice.name, notice.detail, notice.key, notice.flight))
+        val cause = if (event is Event.Stored) storeFailures.remove(event.op) else null
+        for (notice in step.notices) notify(Notice(notice.name, notice.detail, notice.key, notice.flight, cause))
         for (flight in landed) flight.complete(flight.cause)
         return result
     }
@@ -242,6 +246,7 @@ internal class Driver(private val core: Core, private val host: Host) {
         val store = host.store ?: throw misuse("there is no `store` that could answer")
         store.listen(News(this))
         val (result, failed) = store.answer(operation.key, operation.command)
+        if (failed != null) storeFailures[operation.op] = failed
         blame(operation.flight, failed)
         Event.Stored(operation.op, result)
     }

@@ -58,15 +58,25 @@ class StoreTest {
     fun `a store is asked off the caller's thread, and one that fails does not keep a token from a client of its own credentials`() {
         val caller = Thread.currentThread()
         val asked = ConcurrentLinkedQueue<Thread>()
-        val store = object : Store by Shelf(failure = IllegalStateException("down")) {
+        val failure = IllegalStateException("the database is away")
+        val store = object : Store by Shelf(failure = failure) {
             override fun lock(key: String, owner: String, ttl: Duration): LockResult {
                 asked += Thread.currentThread()
-                throw IllegalStateException("down")
+                throw failure
             }
         }
+        val notices = ConcurrentLinkedQueue<Notice>()
+        val client = client(server, SystemClock) {
+            store(store)
+            onNotice(notices::add)
+        }
         // The fetch may wait a moment, so that not all processes fetch at once.
-        assertEquals("T1", client(server, SystemClock) { store(store) }.tokenBlocking(timeout = Duration.ofSeconds(30)).accessToken)
+        assertEquals("T1", client.tokenBlocking(timeout = Duration.ofSeconds(30)).accessToken)
         assertTrue(asked.isNotEmpty() && caller !in asked)
+        val down = notices.single { it.name == "store_down" }
+        assertSame(failure, down.cause)
+        assertFalse("away" in down.toString())
+        assertNull(notices.single { it.name == "fetched" }.cause)
     }
 
     @Test
