@@ -31,15 +31,17 @@ pub use asynchronous::AsyncRedisStore;
 pub struct RedisStore<C = redis::Connection> {
     connect: Box<dyn Fn(Duration) -> RedisResult<C> + Send + Sync>,
     idle: Mutex<Vec<C>>,
+    /// Where messages come from.
+    notifier: Option<Box<Notifier>>,
     shared: Common,
 }
+
+type Notifier = dyn Fn() -> RedisResult<Client> + Send + Sync;
 
 /// What the two kinds of store have in common.
 struct Common {
     prefix: String,
     timeout: Duration,
-    /// Where messages come from.
-    notifier: Option<Client>,
     /// By which a store knows its own messages.
     writer: String,
     lock: Script,
@@ -68,25 +70,31 @@ impl RedisStore {
     /// `host_error` if the operating system gives no randomness.
     pub fn insecure_plaintext(client: Client) -> Result<Self, Error> {
         let notifier = client.clone();
+        let notifier: Box<Notifier> = Box::new(move || Ok(notifier.clone()));
         let connect = move |timeout| {
             let connection = client.get_connection_with_timeout(timeout)?;
             connection.set_read_timeout(Some(timeout))?;
             connection.set_write_timeout(Some(timeout))?;
             Ok(connection)
         };
-        Ok(Self { connect: Box::new(connect), idle: Mutex::default(), shared: Common::new(Some(notifier))? })
+        Ok(Self {
+            connect: Box::new(connect),
+            idle: Mutex::default(),
+            notifier: Some(notifier),
+            shared: Common::new()?,
+        })
     }
 }
 
 impl<C: ConnectionLike + Send + 'static> RedisStore<C> {
     /// A store over connections of another kind: to a cluster, from a pool, to the master that sentinels name. `connect` is
-    /// given the time that it and each command of the connection may take. Without [`notifications`](Self::notifications),
-    /// other processes' changes are noticed as the policy's `store_check` says.
+    /// given the time that it and each command of the connection may take. Without [`notifications`](Self::notifications) or
+    /// [`notifications_by`](Self::notifications_by), other processes' changes are noticed as the policy's `store_check` says.
     ///
     /// # Errors
     /// `host_error` if the operating system gives no randomness.
     pub fn over(connect: impl Fn(Duration) -> RedisResult<C> + Send + Sync + 'static) -> Result<Self, Error> {
-        Ok(Self { connect: Box::new(connect), idle: Mutex::default(), shared: Common::new(None)? })
+        Ok(Self { connect: Box::new(connect), idle: Mutex::default(), notifier: None, shared: Common::new()? })
     }
 
     /// Hears of other processes' changes through this client. In a cluster, any node will do.
@@ -95,8 +103,16 @@ impl<C: ConnectionLike + Send + 'static> RedisStore<C> {
     /// Like [`RedisStore::new`].
     pub fn notifications(mut self, client: Client) -> Result<Self, Error> {
         guarded(&client)?;
-        self.shared.notifier = Some(client);
+        self.notifier = Some(Box::new(move || Ok(client.clone())));
         Ok(self)
+    }
+
+    /// Hears of other processes' changes through the client that `find` gives, which is asked for each connection: the master that
+    /// sentinels name, say. That there is TLS is yours to see to, as with [`over`](Self::over).
+    #[must_use]
+    pub fn notifications_by(mut self, find: impl Fn() -> RedisResult<Client> + Send + Sync + 'static) -> Self {
+        self.notifier = Some(Box::new(find));
+        self
     }
 
     /// What the names of keys and of the channel begin with: `remint:` unless told.
@@ -164,9 +180,9 @@ impl<C: ConnectionLike + Send + 'static> Store for RedisStore<C> {
     }
 
     fn subscribe(&self, changes: &Changes) -> Result<(), StoreError> {
-        let Some(notifier) = &self.shared.notifier else { return Ok(()) };
+        let Some(notifier) = &self.notifier else { return Ok(()) };
         let listen = || -> RedisResult<()> {
-            let mut connection = notifier.get_connection_with_timeout(self.shared.timeout)?;
+            let mut connection = notifier()?.get_connection_with_timeout(self.shared.timeout)?;
             let mut messages = connection.as_pubsub();
             messages.subscribe(self.shared.channel())?;
             messages.set_read_timeout(Some(ROUND))?;
@@ -185,14 +201,13 @@ impl<C: ConnectionLike + Send + 'static> Store for RedisStore<C> {
 }
 
 impl Common {
-    fn new(notifier: Option<Client>) -> Result<Self, Error> {
+    fn new() -> Result<Self, Error> {
         let mut random = [0; 8];
         getrandom::fill(&mut random)
             .map_err(|_| Error::new(ErrorCode::HostError, "the operating system gave no randomness"))?;
         Ok(Self {
             prefix: String::from("remint:"),
             timeout: Duration::from_secs(1),
-            notifier,
             writer: format!("{:016x}", u64::from_be_bytes(random)),
             lock: Script::new(include_str!("redis/lock.lua")),
             save: Script::new(include_str!("redis/save.lua")),

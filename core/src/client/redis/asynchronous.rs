@@ -1,7 +1,7 @@
 //! The same for tasks.
 
 use core::fmt;
-use core::future::{Future, poll_fn};
+use core::future::{Future, poll_fn, ready};
 use core::pin::pin;
 use core::time::Duration;
 use std::boxed::Box;
@@ -25,8 +25,12 @@ use crate::secret::Secret;
 pub struct AsyncRedisStore<C = MultiplexedConnection> {
     connect: Box<dyn Fn(Duration) -> Boxed<RedisResult<C>> + Send + Sync>,
     current: Mutex<Option<C>>,
+    /// Where messages come from.
+    notifier: Option<Box<Notifier>>,
     shared: Common,
 }
+
+type Notifier = dyn Fn() -> Boxed<RedisResult<Client>> + Send + Sync;
 
 impl AsyncRedisStore {
     /// A store on the server that a client names.
@@ -43,7 +47,7 @@ impl AsyncRedisStore {
     /// # Errors
     /// See there.
     pub fn insecure_plaintext(client: Client) -> Result<Self, Error> {
-        let notifier = client.clone();
+        let notifier = always(client.clone());
         let connect = move |timeout| -> Boxed<_> {
             let client = client.clone();
             Box::pin(async move {
@@ -53,7 +57,12 @@ impl AsyncRedisStore {
                 client.get_multiplexed_async_connection_with_config(&config).await
             })
         };
-        Ok(Self { connect: Box::new(connect), current: Mutex::default(), shared: Common::new(Some(notifier))? })
+        Ok(Self {
+            connect: Box::new(connect),
+            current: Mutex::default(),
+            notifier: Some(notifier),
+            shared: Common::new()?,
+        })
     }
 }
 
@@ -68,7 +77,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> AsyncRedisStore<C> {
         F: Future<Output = RedisResult<C>> + Send + 'static,
     {
         let connect = move |timeout| -> Boxed<_> { Box::pin(connect(timeout)) };
-        Ok(Self { connect: Box::new(connect), current: Mutex::default(), shared: Common::new(None)? })
+        Ok(Self { connect: Box::new(connect), current: Mutex::default(), notifier: None, shared: Common::new()? })
     }
 
     /// Hears of other processes' changes through this client. In a cluster, any node will do.
@@ -77,8 +86,18 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> AsyncRedisStore<C> {
     /// Like [`AsyncRedisStore::new`].
     pub fn notifications(mut self, client: Client) -> Result<Self, Error> {
         guarded(&client)?;
-        self.shared.notifier = Some(client);
+        self.notifier = Some(always(client));
         Ok(self)
+    }
+
+    /// See [`RedisStore::notifications_by`](super::RedisStore::notifications_by).
+    #[must_use]
+    pub fn notifications_by<F>(mut self, find: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = RedisResult<Client>> + Send + 'static,
+    {
+        self.notifier = Some(Box::new(move || Box::pin(find())));
+        self
     }
 
     /// What the names of keys and of the channel begin with: `remint:` unless told.
@@ -130,6 +149,10 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> AsyncRedisStore<C> {
     }
 }
 
+fn always(client: Client) -> Box<Notifier> {
+    Box::new(move || Box::pin(ready(Ok(client.clone()))))
+}
+
 /// One command, which may have to be sent twice.
 trait AsyncCommand<C, R>: Send + Sync {
     fn send<'a>(&'a self, connection: &'a mut C) -> impl Future<Output = RedisResult<R>> + Send + 'a;
@@ -170,8 +193,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> AsyncStore for AsyncRedi
     }
 
     async fn subscribe(&self, changes: &Changes) -> Result<(), StoreError> {
-        let Some(notifier) = &self.shared.notifier else { return Ok(()) };
-        let mut pubsub = notifier.get_async_pubsub().await.map_err(StoreError::down)?;
+        let Some(notifier) = &self.notifier else { return Ok(()) };
+        let client = notifier().await.map_err(StoreError::down)?;
+        let mut pubsub = client.get_async_pubsub().await.map_err(StoreError::down)?;
         pubsub.subscribe(self.shared.channel()).await.map_err(StoreError::down)?;
         changes.subscribed();
         let mut messages = pin!(pubsub.into_on_message());

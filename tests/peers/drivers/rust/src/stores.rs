@@ -54,20 +54,28 @@ pub fn with_store(options: Builder, described: &Value, is_async: bool) -> Result
     Ok(match is_async {
         true => {
             let client = Arc::new(tokio::sync::Mutex::new(client));
+            let found = client.clone();
             let connect = move |_| {
                 let client = client.clone();
                 async move { client.lock().await.get_async_connection().await }
             };
-            options.store_async(AsyncRedisStore::over(connect)?.prefix(prefix).timeout(PATIENCE))
+            let find = move || {
+                let client = found.clone();
+                async move { client.lock().await.async_get_client().await }
+            };
+            let store = AsyncRedisStore::over(connect)?.notifications_by(find);
+            options.store_async(store.prefix(prefix).timeout(PATIENCE))
         }
         false => {
-            let client = Mutex::new(client);
+            let client = Arc::new(Mutex::new(client));
+            let found = client.clone();
             let connect = move |timeout| {
                 let connection = lock(&client).get_connection()?;
                 connection.set_read_timeout(Some(timeout))?;
                 Ok(connection)
             };
-            options.store(RedisStore::over(connect)?.prefix(prefix).timeout(PATIENCE))
+            let store = RedisStore::over(connect)?.notifications_by(move || lock(&found).get_client());
+            options.store(store.prefix(prefix).timeout(PATIENCE))
         }
     })
 }
