@@ -236,7 +236,9 @@ function nodeRedis(client: any): Redis {
     },
     async listen(channel, heard, over) {
       if (typeof client.getMasterNode === "function") {
-        // Sentinels' clients have a connection for messages of their own, which can't be copied.
+        // Sentinels' clients have a connection for messages of their own, which can't be copied. While there is no master it would
+        // try to connect for ever, even after the user's `destroy()`: so another command is the first.
+        await client.hGet(channel, "r");
         for (const event of ["topology-change", "reconnecting", "end"]) client.once(event, over);
         await client.subscribe(channel, heard);
         return () => {

@@ -281,6 +281,19 @@ for (const kind of ["redis", "ioredis"]) {
   });
 }
 
+for (const kind of ["redis", "redis-5"]) {
+  test(`${kind}: a client that looked for a master in vain holds no process once it is destroyed`, async () => {
+    const { master, port, kill } = await sentinel();
+    const program = fileURLToPath(new URL("without-master.mjs", import.meta.url));
+    const child = spawn(process.execPath, [program, kind, port], { stdio: ["pipe", "ignore", "ignore"] });
+    await until(async () => Number((await master.admin.pubsub("NUMSUB", "remint:changed"))[1]) === 1);
+    await Promise.all([kill(), master.kill()]);
+    child.stdin.end();
+    const [code] = await within(20, once(child, "exit"));
+    assert.equal(code, 0);
+  });
+}
+
 test("what is no client of either is refused", () => {
   for (const client of [undefined, null, {}, "redis://127.0.0.1", { get() {} }]) {
     assert.throws(() => new RedisStore(client), { code: "invalid_option", message: /node-redis .*ioredis/ });

@@ -109,15 +109,17 @@ export async function sentinel() {
   const file = join(scratch(), "sentinel.conf");
   writeFileSync(file, `port ${port}\nbind 127.0.0.1\nsentinel monitor mymaster 127.0.0.1 ${master.port} 1\n`);
   const child = spawn("redis-server", [file, "--sentinel"], { stdio: "ignore" });
-  ends.push(async () => {
+  const ended = once(child, "exit");
+  const kill = async () => {
     child.kill("SIGKILL");
-    await once(child, "exit");
-  });
+    await ended;
+  };
+  ends.push(kill);
   const asking = new IoRedis6(port, { retryStrategy: () => 50, maxRetriesPerRequest: null });
   asking.on("error", () => {});
   await asking.ping();
   asking.disconnect();
-  return { master, port };
+  return { master, port, kill };
 }
 
 /** Asks until it is so. */
