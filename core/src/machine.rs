@@ -604,11 +604,13 @@ impl Core {
         self.cache.find(&key).is_some_and(|entry| entry.trouble().is_some()) || self.refresh(&key).is_some()
     }
 
-    /// When the store is to be read again, on the boot clock.
+    /// When the store is to be read again, or to be given what it did not take, on the boot clock.
     fn next_look(&self, key: &Key) -> Option<i64> {
         self.config.store.as_ref()?;
-        let checked = self.cache.shared(&self.cache.owner(key)).map_or(0, |shared| shared.checked);
-        Some(checked.saturating_add(self.config.policy.store_check).max(self.store_health.until))
+        let shared = self.cache.shared(&self.cache.owner(key));
+        let look = shared.map_or(0, |shared| shared.checked).saturating_add(self.config.policy.store_check);
+        let look = shared.and_then(|shared| shared.unsaved).map_or(look, |next| next.min(look));
+        Some(look.max(self.store_health.until))
     }
 
     /// Soft and hard margin for a token that had this much life when it arrived.
