@@ -106,7 +106,7 @@ class Host:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            raise AssertionError("the driver did not end when its input did") from None
+            raise AssertionError(f"the driver did not end when its input did: {self.logged()[-500:]}") from None
         self.check(self.logged())
 
     def logged(self):

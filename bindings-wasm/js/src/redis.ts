@@ -237,13 +237,17 @@ function nodeRedis(client: any): Redis {
     async listen(channel, heard, over) {
       if (typeof client.getMasterNode === "function") {
         // Sentinels' clients have a connection for messages of their own, which can't be copied. While there is no master it would
-        // try to connect for ever, even after the user's `destroy()`: so another command is the first.
-        await client.hGet(channel, "r");
-        for (const event of ["topology-change", "reconnecting", "end"]) client.once(event, over);
-        await client.subscribe(channel, heard);
+        // try to connect for ever, even after the user's `destroy()`: so another command goes first.
+        const reached = () => client.hGet(channel, "r");
+        await reached();
+        const events = ["topology-change", "reconnecting", "end"];
+        for (const event of events) client.once(event, over);
+        // Of its own: whichever ends first, the next one's stays.
+        const own = (message: unknown) => heard(message);
+        await client.subscribe(channel, own);
         return () => {
-          for (const event of ["topology-change", "reconnecting", "end"]) client.off(event, over);
-          client.unsubscribe(channel, heard).catch(() => {});
+          for (const event of events) client.off(event, over);
+          reached().then(() => client.unsubscribe(channel, own)).catch(() => {});
         };
       }
       const node = await anyNode();

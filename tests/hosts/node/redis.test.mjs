@@ -181,7 +181,8 @@ for (const [name, client] of Object.entries(CLIENTS)) {
     const [one, other] = [new RedisStore(await client.cluster(nodes)), new RedisStore(await client.cluster(nodes))];
     const { heard, subscription } = hearing(other);
     await until(async () => (await Promise.all(nodes.map(({ admin }) => listeners(admin)))).some((count) => count > 0));
-    const keys = Array.from({ length: 10 }, anyKey);
+    // So many that each node has some.
+    const keys = Array.from({ length: 40 }, anyKey);
     for (const key of keys) {
       assert.equal((await one.lock(key, "ann", 20)).locked, true);
       assert.equal((await one.save(key, undefined, "record", 60, "ann")).saved, true);

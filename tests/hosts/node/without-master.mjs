@@ -14,4 +14,5 @@ await once(process.stdin, "end");
 // Long enough for another try to listen.
 await setTimeout(3_000);
 subscription.close();
+await setTimeout(500);
 await redis.destroy();

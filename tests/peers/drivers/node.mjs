@@ -206,3 +206,5 @@ for await (const line of createInterface({ input: process.stdin })) {
 }
 await Promise.all([...clients.values()].map((client) => client.close()));
 for (const redis of connections) (redis.destroy ?? redis.disconnect).call(redis);
+// What holds the process then is a fault.
+setTimeout(() => console.error(`still open: ${process.getActiveResourcesInfo()}; of ${connections.map((redis) => redis.constructor.name)}`), 10_000).unref();
