@@ -148,9 +148,8 @@ const SUITES: &[Suite] = &[
     Suite::new(
         "fleet-valkey",
         Report::Plain,
-        Program::Python("tests/peers", "tests/fleet/run.py --engine valkey-server --only faults --size 20"),
+        Program::Python("tests/peers", "tests/fleet/run.py --engine valkey-server --only faults --size 8"),
     )
-    .for_its_name_alone()
     .of_a_fleet(),
     Suite::new(
         "fleet-heavy",
@@ -482,7 +481,7 @@ mod tests {
         assert_eq!(named(&["vector"]), [""; 0]);
         let rare = SUITES.iter().filter(|suite| suite.for_its_name_alone).count();
         assert_eq!(named(&[]).len() + rare, SUITES.len());
-        assert_eq!(named(&["fleet"]), ["fleet"]);
+        assert_eq!(named(&["fleet"]), ["fleet", "fleet-valkey"]);
         assert_eq!(named(&["fleet-valkey"]), ["fleet-valkey"]);
         assert_eq!(named(&["fleet-heavy"]), ["fleet-heavy"]);
     }

@@ -293,7 +293,8 @@ function ioRedis(client: any): Redis {
       const node = nodes[Math.floor(Math.random() * nodes.length)];
       if (node === undefined) throw new Error("no node of the cluster is known yet");
       const notAgain = () => null;
-      const alone = { lazyConnect: true, autoResubscribe: false, enableOfflineQueue: true, reconnectOnError: null };
+      // Its time for a goodbye would hold the process, and with it the next try.
+      const alone = { lazyConnect: true, autoResubscribe: false, enableOfflineQueue: true, reconnectOnError: null, disconnectTimeout: 0 };
       const own = node.duplicate({ ...alone, retryStrategy: notAgain, sentinelRetryStrategy: notAgain });
       const end = () => {
         client.off("end", over);

@@ -11,7 +11,7 @@ import { StoreDown } from "remint";
 import { RedisStore } from "remint/redis";
 import { Lane, within } from "./authority.mjs";
 import { anyKey, contract } from "./contract.mjs";
-import { CLIENTS, Server, cluster, sentinel, until } from "./servers.mjs";
+import { CLIENTS, Server, cluster, ends, sentinel, until } from "./servers.mjs";
 
 const server = await Server.start();
 const nodes = await cluster();
@@ -287,8 +287,23 @@ for (const kind of ["redis", "redis-5"]) {
     const { master, port, kill } = await sentinel();
     const program = fileURLToPath(new URL("without-master.mjs", import.meta.url));
     const child = spawn(process.execPath, [program, kind, port], { stdio: ["pipe", "ignore", "ignore"] });
+    ends.push(() => child.kill("SIGKILL"));
     await until(async () => Number((await master.admin.pubsub("NUMSUB", "remint:changed"))[1]) === 1);
     await Promise.all([kill(), master.kill()]);
+    child.stdin.end();
+    const [code] = await within(20, once(child, "exit"));
+    assert.equal(code, 0);
+  });
+}
+
+for (const kind of ["ioredis", "ioredis-5"]) {
+  test(`${kind}: clients that looked for their server in vain hold no process once they are disconnected`, async () => {
+    const own = await Server.start();
+    const program = fileURLToPath(new URL("without-server.mjs", import.meta.url));
+    const child = spawn(process.execPath, [program, kind, own.url], { stdio: ["pipe", "ignore", "ignore"] });
+    ends.push(() => child.kill("SIGKILL"));
+    await until(async () => (await listeners(own.admin)) === 8);
+    await own.kill();
     child.stdin.end();
     const [code] = await within(20, once(child, "exit"));
     assert.equal(code, 0);

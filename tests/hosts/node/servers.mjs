@@ -13,7 +13,7 @@ import * as redis5 from "redis-5";
 import * as redis6 from "redis";
 
 /** What has to end when the tests have ended, the last one first. */
-const ends = [];
+export const ends = [];
 after(async () => {
   for (const end of ends.reverse()) await end();
 });
