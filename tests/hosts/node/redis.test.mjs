@@ -11,7 +11,7 @@ import { StoreDown } from "remint";
 import { RedisStore } from "remint/redis";
 import { Lane, within } from "./authority.mjs";
 import { anyKey, contract } from "./contract.mjs";
-import { CLIENTS, Server, cluster, ends, sentinel, until } from "./servers.mjs";
+import { CLIENTS, Server, cluster, sentinel, start, until } from "./servers.mjs";
 
 const server = await Server.start();
 const nodes = await cluster();
@@ -26,6 +26,13 @@ function hearing(store) {
 }
 
 const listeners = async (admin) => (await admin.client("LIST", "TYPE", "pubsub")).split("\n").filter((line) => line.includes("id=")).length;
+/** Ends a program's input, and waits for its end. */
+async function endsByItself(child) {
+  child.stdin.end();
+  const [code] = await within(20, once(child, "exit"));
+  assert.equal(code, 0);
+}
+
 const failure = (promise) => promise.then((value) => assert.fail(`it gave ${inspect(value)}`), (error) => error);
 
 for (const [name, client] of Object.entries(CLIENTS)) {
@@ -285,28 +292,20 @@ for (const kind of ["redis", "ioredis"]) {
 for (const kind of ["redis", "redis-5"]) {
   test(`${kind}: a client that looked for a master in vain holds no process once it is destroyed`, async () => {
     const { master, port, kill } = await sentinel();
-    const program = fileURLToPath(new URL("without-master.mjs", import.meta.url));
-    const child = spawn(process.execPath, [program, kind, port], { stdio: ["pipe", "ignore", "ignore"] });
-    ends.push(() => child.kill("SIGKILL"));
+    const child = start("without-master.mjs", kind, port);
     await until(async () => Number((await master.admin.pubsub("NUMSUB", "remint:changed"))[1]) === 1);
     await Promise.all([kill(), master.kill()]);
-    child.stdin.end();
-    const [code] = await within(20, once(child, "exit"));
-    assert.equal(code, 0);
+    await endsByItself(child);
   });
 }
 
 for (const kind of ["ioredis", "ioredis-5"]) {
   test(`${kind}: clients that looked for their server in vain hold no process once they are disconnected`, async () => {
     const own = await Server.start();
-    const program = fileURLToPath(new URL("without-server.mjs", import.meta.url));
-    const child = spawn(process.execPath, [program, kind, own.url], { stdio: ["pipe", "ignore", "ignore"] });
-    ends.push(() => child.kill("SIGKILL"));
+    const child = start("without-server.mjs", kind, own.url);
     await until(async () => (await listeners(own.admin)) === 8);
     await own.kill();
-    child.stdin.end();
-    const [code] = await within(20, once(child, "exit"));
-    assert.equal(code, 0);
+    await endsByItself(child);
   });
 }
 

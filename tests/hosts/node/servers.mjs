@@ -7,13 +7,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
 import { setTimeout } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { Cluster as Cluster5, Redis as IoRedis5 } from "ioredis-5";
 import { Cluster as Cluster6, Redis as IoRedis6 } from "ioredis";
 import * as redis5 from "redis-5";
 import * as redis6 from "redis";
 
 /** What has to end when the tests have ended, the last one first. */
-export const ends = [];
+const ends = [];
 after(async () => {
   for (const end of ends.reverse()) await end();
 });
@@ -120,6 +121,14 @@ export async function sentinel() {
   await asking.ping();
   asking.disconnect();
   return { master, port, kill };
+}
+
+/** A program beside this file. It does not outlive the tests. */
+export function start(file, ...words) {
+  const program = fileURLToPath(new URL(file, import.meta.url));
+  const child = spawn(process.execPath, [program, ...words.map(String)], { stdio: ["pipe", "ignore", "ignore"] });
+  ends.push(() => child.kill("SIGKILL"));
+  return child;
 }
 
 /** Asks until it is so. */
